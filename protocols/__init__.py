@@ -1,0 +1,1 @@
+"""What the three computers agree on: the nouns on disk that stimgen, experiment and analysis exchange."""

@@ -1,0 +1,176 @@
+"""Protocol: everything about a study that is fixed before scanning, read from a TOML file.
+
+One Protocol is read by the plan (timing, repetitions, probes), the session (screen, trigger, task) and the
+inference (conditions, contrasts, alpha), so that none of the three can drift from what was written down.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from protocols.config import config, read_config, write_config
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OTHER = "other"  # in a contrast: target images that were made for the other ROIs
+_TERM = re.compile(r"\s*([+-])?\s*([A-Za-z_][A-Za-z0-9_]*)\s*")
+
+
+@config
+class Timing:
+    """When things happen; every duration in seconds. A trial is `image_s` of image and `gap_s` of background."""
+
+    tr_s: float = Field(gt=0)
+    image_s: float = Field(gt=0)
+    gap_s: float = Field(ge=0)
+    lead_in_s: float = Field(default=12.0, ge=0)
+    lead_out_s: float = Field(default=16.0, ge=0)
+    sessions: int = Field(default=1, ge=1)
+    runs: int = Field(ge=1)
+    """Runs per session."""
+    repetitions: int = Field(ge=1)
+    """How often each image is shown per session, over all runs of the session; one-back repeats not counted."""
+    blanks_per_run: int = Field(default=0, ge=0)
+
+    @property
+    def trial_s(self) -> float:
+        """Length of one trial."""
+        return self.image_s + self.gap_s
+
+
+@config
+class Screen:
+    """The display, as measured at the scanner: pixels, centimeters, and the image's size in degrees of visual angle."""
+
+    width_px: int = Field(default=1024, ge=64)
+    height_px: int = Field(default=768, ge=64)
+    width_cm: float = Field(default=40.0, gt=0)
+    distance_cm: float = Field(default=100.0, gt=0)
+    refresh_hz: float = Field(default=60.0, gt=0)
+    size_deg: float = Field(default=8.4, gt=0)
+    background: int = Field(default=127, ge=0, le=255)
+    """Gray level of the background, 0-255."""
+    fixation_deg: float = Field(default=0.2, gt=0)
+
+
+@config
+class Trigger:
+    """How the scanner announces a volume: `keyboard:5`, `serial:/dev/ttyUSB0` or `emulate:TR_S`."""
+
+    source: str = "keyboard:5"
+    timeout_s: float = Field(default=300.0, gt=0)
+    """How long to wait for the first trigger before giving up."""
+    dummy_volumes: int = Field(default=0, ge=0)
+    """Triggers to ignore: the scanner's volumes that are not kept."""
+
+    @field_validator("source")
+    @classmethod
+    def _known_kind(cls, source: str) -> str:
+        kind, _, rest = source.partition(":")
+        if kind not in ("keyboard", "serial", "emulate") or not rest:
+            raise ValueError("a trigger source is keyboard:KEY, serial:DEVICE or emulate:TR_S")
+        return source
+
+
+@config
+class Probe:
+    """The participant's task: press a key on an immediate repetition (one_back) or on a change of the fixation's color."""
+
+    kind: Literal["one_back", "fixation"] = "one_back"
+    fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Probes per image trial."""
+    keys: tuple[str, ...] = ("1", "2")
+    response_window_s: tuple[float, float] = (0.2, 3.0)
+    """After the probe's onset, in which a key counts as a hit."""
+
+
+@config
+class Contrast:
+    """A planned comparison per ROI, e.g. `target - other`, `target - natural`; terms are conditions of the set.
+
+    `other` stands for target images made for other ROIs. The primary family is tested first; a secondary contrast
+    is tested only in ROIs where every primary one holds.
+    """
+
+    name: str
+    expression: str
+    family: Literal["primary", "secondary"] = "primary"
+
+    @field_validator("expression")
+    @classmethod
+    def _parses(cls, expression: str) -> str:
+        split_contrast(expression)
+        return expression
+
+
+@config
+class Protocol:
+    """A study as it is fixed before scanning. `conditions` are the set's conditions that are shown."""
+
+    format_version: Literal[1] = 1
+    task: str
+    title: str = ""
+    citation: str = ""
+    instructions: str = "Keep your eyes on the central dot. Press the button when an image is shown twice in a row."
+    timing: Timing
+    screen: Screen = Screen()
+    trigger: Trigger = Trigger()
+    probe: Probe = Probe()
+    conditions: tuple[str, ...] = Field(min_length=1)
+    contrasts: tuple[Contrast, ...] = ()
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+
+    @field_validator("task")
+    @classmethod
+    def _bids_label(cls, task: str) -> str:
+        if not re.fullmatch(r"[0-9A-Za-z]+", task):
+            raise ValueError("a task is a BIDS label: letters and digits only")
+        return task
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Protocol":
+        for condition in self.conditions:
+            if not IDENTIFIER.fullmatch(condition) or condition == OTHER:
+                raise ValueError(f"condition {condition!r} must be an identifier other than {OTHER!r}")
+        for contrast in self.contrasts:
+            plus, minus = split_contrast(contrast.expression)
+            unknown = [term for term in plus + minus if term not in (*self.conditions, OTHER)]
+            if unknown:
+                raise ValueError(
+                    f"contrast {contrast.name!r} names {unknown[0]!r}; conditions are {', '.join(self.conditions)} (and {OTHER!r})"
+                )
+        if self.trigger.source.removeprefix("keyboard:") in self.probe.keys:
+            raise ValueError("the trigger's key is also a response key; change one of them")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> "Protocol":
+        """Read and check a protocol TOML file (or the resolved JSON that `write` makes)."""
+        return read_config(path, cls)
+
+    def write(self, path: Path) -> None:
+        """Write the protocol, resolved with every default, as JSON."""
+        write_config(self, path)
+
+
+def split_contrast(expression: str) -> tuple[list[str], list[str]]:
+    """Split `a + b - c` into the terms added and the terms subtracted.
+
+    Raises
+    ------
+    ValueError
+        When the expression is not a sum and difference of identifiers, or one side is empty.
+    """
+    plus: list[str] = []
+    minus: list[str] = []
+    position = 0
+    while position < len(expression):
+        match = _TERM.match(expression, position)
+        if match is None or (position > 0 and match[1] is None):
+            raise ValueError(f"contrast {expression!r} is not of the form 'a - b' or 'a + b - c'")
+        (minus if match[1] == "-" else plus).append(match[2])
+        position = match.end()
+    if not plus or not minus:
+        raise ValueError(f"contrast {expression!r} needs at least one term on each side of '-'")
+    return plus, minus

@@ -1,0 +1,126 @@
+"""How a folder came to be: command, resolved configuration, versions, seeds and the sha256 of every input.
+
+`provenance.json` is written last, by rename. A folder without it is incomplete, and every reader refuses it.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from protocols.errors import InputError
+from protocols.tables import write_text
+
+FILE_NAME = "provenance.json"
+FORMAT_VERSION = 1
+DISTRIBUTION = "voxdrive"
+_RECORDED = ("numpy", "pandas", "pillow", "torch", "torchvision", "himalaya", "scipy", "nilearn", "statsmodels", "psychopy")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The recipe of one folder. `inputs` maps each input's name to its sha256; `outputs` each file's, relative to the folder."""
+
+    command: str
+    config: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    code_version: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def collect(
+        cls, command: str, config: Mapping[str, Any], inputs: Mapping[str, Path], seeds: Mapping[str, int] | None = None
+    ) -> "Provenance":
+        """Record versions now and hash every input (a file, or a folder through its own provenance)."""
+        return cls(
+            command=command,
+            config=dict(config),
+            seeds=dict(seeds or {}),
+            inputs={name: hash_input(path) for name, path in inputs.items()},
+            code_version=_installed_version(DISTRIBUTION) or "not installed",
+            packages={name: version for name in _RECORDED if (version := _installed_version(name))},
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write `provenance.json` into `folder`; call it last, when every other file is complete."""
+        write_text(json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n", folder / FILE_NAME)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Provenance":
+        """Read a folder's provenance.
+
+        Raises
+        ------
+        InputError
+            When the folder or its `provenance.json` is missing (the folder is incomplete) or cannot be read.
+        """
+        path = folder / FILE_NAME
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        if not path.is_file():
+            raise InputError(f"{folder}: has no {FILE_NAME}, so it is incomplete; run the command that makes it again")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values.get("format_version") != FORMAT_VERSION:
+                raise InputError(f"{path}: format_version {values.get('format_version')!r}; this version reads {FORMAT_VERSION}")
+            return cls(**values)
+        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError) as problem:
+            raise InputError(f"{path}: cannot be read ({problem}); copy the folder again") from None
+
+    def verify_outputs(self, folder: Path) -> None:
+        """Check that every file that the command wrote is there and unchanged.
+
+        Raises
+        ------
+        InputError
+            Naming the first file that is missing or does not match its sha256.
+        """
+        for name, expected in self.outputs.items():
+            path = folder / name
+            if not path.is_file():
+                raise InputError(f"{path}: missing, although {FILE_NAME} lists it; copy the folder again")
+            if hash_file(path) != expected:
+                raise InputError(f"{path}: does not match its sha256 in {FILE_NAME}; copy the folder again")
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+
+
+def hash_input(path: Path) -> str:
+    """Return the sha256 that names an input: a file's own, or that of a folder's `provenance.json`.
+
+    A folder that no program of ours wrote (a folder of photographs) is named by the sha256 over its files' names and contents.
+    """
+    if path.is_file():
+        return hash_file(path)
+    if (path / FILE_NAME).is_file():
+        return hash_file(path / FILE_NAME)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder")
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()} {hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,58 @@
+"""RoiTable: one response per subject, session, run, ROI and stimulus; what the inference reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from protocols.errors import InputError
+from protocols.tables import Columns, check_columns, read_tsv, write_tsv
+
+FILE_NAME = "roi_table.tsv"
+COLUMNS: Columns = {
+    "subject": "text",
+    "session": "optional text",
+    "run": "integer",
+    "roi": "text",
+    "hemisphere": "text",
+    "stim_id": "text",
+    "condition": "text",
+    "target": "optional text",
+    "response_psc": "number",
+    "se_psc": "optional number",
+    "n_voxels": "integer",
+}
+KEY = ["subject", "session", "run", "roi", "hemisphere", "stim_id"]
+
+
+@dataclass(frozen=True)
+class RoiTable:
+    """Responses in percent signal change with their standard errors. `hemisphere` is L, R or both (`LR`).
+
+    Raises
+    ------
+    InputError
+        When a column is missing, a cell is not of its kind, or a row stands there twice.
+    """
+
+    table: pd.DataFrame
+    where: str = FILE_NAME
+
+    def __post_init__(self) -> None:
+        table = check_columns(self.table, COLUMNS, self.where).reset_index(drop=True)
+        object.__setattr__(self, "table", table)
+        repeated = table.duplicated(KEY)
+        if repeated.any():
+            row = int(repeated.to_numpy().argmax())
+            key = ", ".join(f"{name} {table[name][row]}" for name in KEY)
+            raise InputError(f"{self.where} row {row + 2}: a second response for {key}; keep one")
+
+    @classmethod
+    def read(cls, path: Path) -> "RoiTable":
+        """Read a RoiTable from its TSV file, or from the folder that holds `roi_table.tsv`."""
+        file = path / FILE_NAME if path.is_dir() else path
+        return cls(read_tsv(file, COLUMNS), str(file))
+
+    def write(self, path: Path) -> None:
+        """Write the table to `path` (a `.tsv` file)."""
+        write_tsv(self.table, path)
