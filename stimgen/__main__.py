@@ -1,0 +1,28 @@
+"""The command `stimgen`: encoding models and the images made with them."""
+
+import typer
+
+from protocols.program import run_program
+from stimgen import cortex_verbs, generate_verb, model_verbs, set_verbs
+
+app = typer.Typer(
+    help="Fit encoding models from images to voxel responses, and make images that drive chosen voxels, ROIs or contrasts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("pool")(set_verbs.pool)
+app.command("cortex")(cortex_verbs.cortex)
+app.command("fit")(model_verbs.fit)
+app.command("predict")(model_verbs.predict)
+app.command("generate")(generate_verb.generate)
+app.command("check")(set_verbs.check)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_program(app)
+
+
+if __name__ == "__main__":
+    main()

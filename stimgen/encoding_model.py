@@ -1,0 +1,187 @@
+"""EncodingModel: pixels in, voxel responses out; a backbone, frozen pooling, and a linear readout per voxel."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from protocols.config import parse_config
+from protocols.errors import InputError
+from protocols.provenance import Provenance, hash_file
+from protocols.tables import Columns, check_columns, check_unique, read_tsv, write_text, write_tsv
+from stimgen.backbone import load_backbone
+from stimgen.features import FeatureSpace, PooledLayer
+
+MODEL = "model.json"
+READOUT = "readout.safetensors"
+FORMAT_VERSION = 1
+VOXEL_COLUMNS: Columns = {
+    "voxel_id": "text",
+    "subject": "text",
+    "roi": "text",
+    "cv_r": "number",
+    "test_r": "optional number",
+    "noise_ceiling": "optional number",
+}
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Linear readout with standardization: response = ((features - mean) / scale) @ coefficients + intercept."""
+
+    coefficients: Float[np.ndarray, "features voxels"]
+    intercept: Float[np.ndarray, " voxels"]
+    feature_mean: Float[np.ndarray, " features"]
+    feature_scale: Float[np.ndarray, " features"]
+
+    def predict(self, features: Float[np.ndarray, "images features"]) -> Float[np.ndarray, "images voxels"]:
+        """Return the predicted responses, in the units of the responses the readout was fitted to."""
+        predicted: npt.NDArray[np.float32] = ((features - self.feature_mean) / self.feature_scale) @ self.coefficients + self.intercept
+        return predicted
+
+
+@dataclass(frozen=True)
+class EncodingModel:
+    """An encoding model of one or more subjects.
+
+    Attributes
+    ----------
+    space
+        The feature space with its loaded backbone.
+    readout
+        Features to voxels.
+    voxels
+        One row per voxel: `voxel_id` (unique, with its subject), `subject`, `roi`, `cv_r` (cross-validated on training
+        data only), `test_r` (images never used in any choice), `noise_ceiling` (of r; n/a without repetitions).
+    card
+        Everything else in `model.json`: cross-validation, penalties, images, versions.
+    """
+
+    space: FeatureSpace
+    readout: Readout
+    voxels: pd.DataFrame
+    card: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "voxels", check_columns(self.voxels, VOXEL_COLUMNS, "voxels.tsv").reset_index(drop=True))
+        check_unique(self.voxels, "voxel_id", "voxels.tsv")
+        expected = (self.space.size, len(self.voxels))
+        if self.readout.coefficients.shape != expected:
+            raise InputError(f"{READOUT}: coefficients of shape {self.readout.coefficients.shape}, expected features x voxels {expected}")
+
+    @property
+    def rois(self) -> list[str]:
+        """ROI names, in order of first appearance."""
+        return list(dict.fromkeys(self.voxels["roi"]))
+
+    def predict(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images voxels"]:
+        """Return predicted voxel responses of images in 0-1; differentiable."""
+        readout = self.readout
+        device = images.device
+        mean, scale, coefficients, intercept = (
+            torch.from_numpy(array).to(device)
+            for array in (readout.feature_mean, readout.feature_scale, readout.coefficients, readout.intercept)
+        )
+        return ((self.space.extract(images) - mean) / scale) @ coefficients + intercept
+
+    def roi_weights(self, rois: list[str] | None = None) -> Float[np.ndarray, "voxels rois"]:
+        """Return each voxel's weight in its ROI's response: cross-validated r, squared, zero where r is not positive.
+
+        Weights come from training data only, and sum to 1 within each subject and ROI, then over subjects to 1.
+
+        Raises
+        ------
+        InputError
+            When an ROI is not in the model, or has no predictable voxel in any subject.
+        """
+        names = rois if rois is not None else self.rois
+        weights = np.zeros((len(self.voxels), len(names)), dtype=np.float32)
+        for column, roi in enumerate(names):
+            weights[:, column] = self._weigh_roi(roi)
+        return weights
+
+    def _weigh_roi(self, roi: str) -> npt.NDArray[np.float64]:
+        inside = (self.voxels["roi"] == roi).to_numpy()
+        if not inside.any():
+            raise InputError(f"ROI {roi!r}: not in the model; it has {', '.join(self.rois)}")
+        weight = np.where(inside, np.clip(self.voxels["cv_r"], 0, None) ** 2, 0.0)
+        subjects = self.voxels["subject"].to_numpy()
+        for subject in np.unique(subjects):
+            total = weight[subjects == subject].sum()
+            weight[subjects == subject] /= total if total > 0 else 1.0
+        if weight.sum() == 0:
+            raise InputError(f"ROI {roi!r}: no voxel is predictable (cross-validated r is 0 or less in all); drop it from the targets")
+        normalized: npt.NDArray[np.float64] = weight / weight.sum()
+        return normalized
+
+    def write(self, folder: Path) -> None:
+        """Write `model.json`, `readout.safetensors` and `voxels.tsv` into `folder`."""
+        backbone = self.space.backbone
+        card = {
+            **self.card,
+            "format_version": FORMAT_VERSION,
+            "backbone": backbone.name,
+            "weights_sha256": backbone.weights_sha256,
+            "input_px": backbone.input_px,
+            "preprocessing": {"scale": backbone.scale, "offset": backbone.offset, "range": "0-1 sRGB"},
+            "layers": [{"name": layer.name, "channels": layer.channels, "grid": layer.grid} for layer in self.space.layers],
+            "features": self.space.size,
+        }
+        write_text(json.dumps(card, indent=2) + "\n", folder / MODEL)
+        arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in vars(self.readout).items()}
+        save_file(arrays, folder / READOUT)
+        write_tsv(self.voxels, folder / "voxels.tsv")
+
+    @classmethod
+    def read(cls, folder: Path, weights: Path | None = None, device: str = "cpu") -> "EncodingModel":
+        """Read a model and load its backbone.
+
+        Raises
+        ------
+        InputError
+            When the folder is incomplete, or the backbone's weights are not those the model was fitted on.
+        """
+        Provenance.read(folder)
+        card = _read_card(folder / MODEL)
+        backbone = load_backbone(card["backbone"], weights, device)
+        if backbone.weights_sha256 != card["weights_sha256"]:
+            expected, found = card["weights_sha256"][:12], backbone.weights_sha256[:12]
+            raise InputError(
+                f"{folder / MODEL}: fitted on weights {expected}..., those at hand are {found}...; give the right file with --weights"
+            )
+        layers = tuple(parse_config(layer, PooledLayer, f"{folder / MODEL} layers") for layer in card["layers"])
+        backbone.check_layers([layer.name for layer in layers])
+        try:
+            readout = Readout(**load_file(folder / READOUT))
+        except (SafetensorError, OSError, TypeError) as problem:
+            raise InputError(f"{folder / READOUT}: cannot be read ({problem}); copy the model again") from None
+        return cls(FeatureSpace(backbone, layers), readout, read_tsv(folder / "voxels.tsv", VOXEL_COLUMNS), card)
+
+
+def find_weights(folder: Path, files: Sequence[Path]) -> Path | None:
+    """Return the one of `files` that the model in `folder` was fitted on, or None where it is not among them."""
+    expected = _read_card(folder / MODEL)["weights_sha256"] if files else ""
+    return next((file for file in files if hash_file(file) == expected), None)
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as problem:
+        raise InputError(f"{path}: cannot be read ({problem}); copy the model again") from None
+    missing = [key for key in ("format_version", "backbone", "weights_sha256", "layers") if key not in card]
+    if missing:
+        raise InputError(f"{path}: key {missing[0]!r} is missing; copy the model again")
+    if card["format_version"] != FORMAT_VERSION:
+        raise InputError(f"{path}: format_version {card['format_version']!r}; this version reads {FORMAT_VERSION}")
+    return card
