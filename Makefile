@@ -3,18 +3,47 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
 
+# make demo SEED=2 NULL=1 SIZE=smallest DEMO=out/demo2 IMAGES=photographs/
 SEED ?= 1
 NULL ?= 0
-SIZE ?= demo
+SIZE ?= standard
 DEMO ?= demo
 IMAGES ?=
 
-.PHONY: demo test test-all check bench system lock clean-demo
+.PHONY: demo test test-all check bench system lock
+
+demo: $(READY) system
+	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
+
+test: $(READY) system
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY) system
+	$(PYTEST)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(READY) system
+	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 5
+
+system:
+	@sh .ci/system
+
+# Names and versions of everything, for every platform; run after a change of the dependencies in pyproject.toml.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra all --extra cluster --extra test --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml --output-file requirements.lock
 
 $(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "voxdrive needs Python 3.11 or 3.12, this is %d.%d; name one: make PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	touch $(READY)
+	@touch $(READY)

@@ -37,13 +37,13 @@ def read_config(path: Path, cls: type[T]) -> T:
     InputError
         Naming the file, the key, what was found and, for an unknown key, the nearest right one.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name the TOML file itself")
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; name the TOML file itself") from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as problem:
         raise InputError(f"{path}: cannot be parsed: {problem}") from None
     return parse_config(values, cls, str(path))
@@ -78,7 +78,10 @@ def _describe(error: Any, cls: type, where: str) -> str:
         return f"{where}: unknown key {key!r}; {hint}"
     if error["type"] == "missing":
         return f"{where}: key {key!r} is missing; add it"
-    return f"{where}: key {key!r} is {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    rule = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], Mapping):  # a rule between the keys of a table; the table itself would bury the message
+        return f"{where}: {key}: {rule}" if location else f"{where}: {rule}"
+    return f"{where}: key {key!r} is {error['input']!r}: {rule}"
 
 
 def _dotted(location: Sequence[str | int]) -> str:
@@ -91,7 +94,7 @@ def _keys_at(cls: type, location: Sequence[str | int]) -> list[str]:
     current: Any = cls
     for part in location:
         if isinstance(part, str) and dataclasses.is_dataclass(current):
-            current = {field.name: field.type for field in dataclasses.fields(current)}.get(part)
+            current = {field.name: field.type for field in dataclasses.fields(current)}.get(part, current)
         current = _innermost_config(current)
     return [field.name for field in dataclasses.fields(current)] if dataclasses.is_dataclass(current) else []
 

@@ -1,6 +1,7 @@
 """BIDS events of one run, appended row by row: what is on disk after a crash is what happened until then."""
 
 import json
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 
 from protocols.errors import InputError
 from protocols.run_name import RunName
-from protocols.tables import MISSING, Columns, check_columns, read_tsv, write_text, write_tsv
+from protocols.tables import MISSING, Columns, check_columns, name_failed_file, read_json, read_tsv, write_text, write_tsv
 
 SUFFIX = "events.tsv"
 COLUMNS: Columns = {
@@ -77,10 +78,7 @@ class Events:
     def read(cls, path: Path) -> "Events":
         """Read `..._events.tsv` and, where it is there, its sidecar `..._events.json`."""
         sidecar_path = path.with_suffix(".json")
-        try:
-            sidecar = json.loads(sidecar_path.read_text(encoding="utf-8")) if sidecar_path.is_file() else {}
-        except json.JSONDecodeError as problem:
-            raise InputError(f"{sidecar_path}: cannot be parsed ({problem})") from None
+        sidecar = read_json(sidecar_path, "copy the run again") if sidecar_path.is_file() else {}
         return cls(RunName.parse(path.name), read_tsv(path, COLUMNS), sidecar)
 
     def write(self, root: Path) -> Path:
@@ -101,6 +99,7 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._stream: TextIO = path.open("x", encoding="utf-8", newline="\n")
@@ -113,15 +112,17 @@ class EventLog:
         self._write_line([_format_cell(getattr(event, field.name)) for field in fields(Event)])
 
     def _write_line(self, cells: list[str]) -> None:
-        self._stream.write("\t".join(cells) + "\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        with name_failed_file(self._path):
+            self._stream.write("\t".join(cells) + "\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
 
     def __enter__(self) -> "EventLog":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None) -> None:
-        self._stream.close()
+        with name_failed_file(self._path):
+            self._stream.close()
 
 
 def write_sidecar(events_path: Path, sidecar: dict[str, Any]) -> None:
@@ -130,6 +131,9 @@ def write_sidecar(events_path: Path, sidecar: dict[str, Any]) -> None:
 
 
 def _format_cell(value: object) -> str:
+    """Format a cell so that the log stays readable whatever was pressed: nothing, an empty text and NaN become n/a."""
     if value is None:
         return MISSING
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6f}" if math.isfinite(value) else MISSING
+    return " ".join(str(value).split()) or MISSING

@@ -30,17 +30,18 @@ def staged_folder(out: Path, provenance: Provenance, overwrite: bool = False) ->
     On failure nothing reaches `out`; what was written stays in the staging folder, which the error names.
     """
     refuse_non_empty(out, overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.incomplete-", dir=out.parent))
+    place = out.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.incomplete-", dir=place.parent))
     staging.chmod(0o777 & ~_current_umask())
     try:
         yield staging
+        outputs = {file.relative_to(staging).as_posix(): hash_file(file) for file in list_files(staging)}
+        dataclasses.replace(provenance, outputs=outputs).write(staging)
+        _move_into_place(staging, place)
     except BaseException as failure:
         _explain_leftovers(staging, failure)
         raise
-    outputs = {file.relative_to(staging).as_posix(): hash_file(file) for file in list_files(staging)}
-    dataclasses.replace(provenance, outputs=outputs).write(staging)
-    _move_into_place(staging, out)
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -49,25 +50,48 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def _move_into_place(staging: Path, out: Path) -> None:
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists():
         staging.replace(out)
         return
-    (out / FILE_NAME).unlink(missing_ok=True)  # from here until the last rename the folder is incomplete, and says so
-    for file in list_files(staging):
-        if file.name == FILE_NAME and file.parent == staging:
-            continue
-        target = out / file.relative_to(staging)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(target)
-    (staging / FILE_NAME).replace(out / FILE_NAME)
-    for folder in sorted((path for path in staging.rglob("*") if path.is_dir()), reverse=True):
-        folder.rmdir()
-    staging.rmdir()
+    former = Path(tempfile.mkdtemp(prefix=f".{out.name}.replaced-", dir=out.parent))
+    files = [file.relative_to(staging) for file in list_files(staging) if file != staging / FILE_NAME]
+    moved: list[tuple[Path, Path]] = []
+    try:
+        if (out / FILE_NAME).exists():  # from here until the last rename the folder is incomplete, and says so
+            _move(out / FILE_NAME, former / FILE_NAME, moved)
+        for name in files:
+            if (out / name).exists():
+                _move(out / name, former / name, moved)
+            _move(staging / name, out / name, moved)
+        _move(staging / FILE_NAME, out / FILE_NAME, moved)
+    except BaseException:
+        for source, target in reversed(moved):
+            target.replace(source)
+        _remove_empty(former)
+        raise
+    for name in list_files(former):
+        name.unlink()
+    _remove_empty(former)
+    _remove_empty(staging)
+
+
+def _move(source: Path, target: Path, moved: list[tuple[Path, Path]]) -> None:
+    """Rename a file and note it in `moved`, so that the moves can be taken back in reverse."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    moved.append((source, target))
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder of folders that holds no file any more."""
+    for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        inner.rmdir()
+    folder.rmdir()
 
 
 def _explain_leftovers(staging: Path, failure: BaseException) -> None:
-    if not any(staging.iterdir()):
-        staging.rmdir()
+    if not list_files(staging):
+        _remove_empty(staging)
     else:
         failure.add_note(f"what was written so far stays in {staging}")
 

@@ -36,7 +36,7 @@ def describe_os_error(failure: OSError) -> str | None:
     where = failure.filename or "the output"
     if failure.errno in _FULL_DISK:
         return f"{where}: no space left on the disk; what was written stays; free some space and run the command again"
-    if isinstance(failure, PermissionError):
+    if isinstance(failure, PermissionError) or failure.errno == errno.EROFS:
         return f"{where}: permission denied; choose a place you may write to, or change its permissions"
     return None
 

@@ -4,6 +4,7 @@ One Protocol is read by the plan (timing, repetitions, probes), the session (scr
 inference (conditions, contrasts, alpha), so that none of the three can drift from what was written down.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from protocols.config import config, read_config, write_config
+from protocols.trials import BLANK
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OTHER = "other"  # in a contrast: target images that were made for the other ROIs
@@ -68,7 +70,7 @@ class Trigger:
     @classmethod
     def _known_kind(cls, source: str) -> str:
         kind, _, rest = source.partition(":")
-        if kind not in ("keyboard", "serial", "emulate") or not rest:
+        if kind not in ("keyboard", "serial", "emulate") or not rest or (kind == "emulate" and not _is_positive(rest)):
             raise ValueError("a trigger source is keyboard:KEY, serial:DEVICE or emulate:TR_S")
         return source
 
@@ -83,6 +85,13 @@ class Probe:
     keys: tuple[str, ...] = ("1", "2")
     response_window_s: tuple[float, float] = (0.2, 3.0)
     """After the probe's onset, in which a key counts as a hit."""
+
+    @field_validator("response_window_s")
+    @classmethod
+    def _opens_before_it_closes(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= window[0] < window[1]:
+            raise ValueError("a response window begins at 0 or later and before it ends")
+        return window
 
 
 @config
@@ -131,8 +140,12 @@ class Protocol:
     @model_validator(mode="after")
     def _consistent(self) -> "Protocol":
         for condition in self.conditions:
-            if not IDENTIFIER.fullmatch(condition) or condition == OTHER:
-                raise ValueError(f"condition {condition!r} must be an identifier other than {OTHER!r}")
+            if not IDENTIFIER.fullmatch(condition) or condition in (OTHER, BLANK):
+                raise ValueError(f"condition {condition!r} must be an identifier other than {OTHER!r} and {BLANK!r}")
+        for kind, names in (("condition", self.conditions), ("contrast", tuple(contrast.name for contrast in self.contrasts))):
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValueError(f"{kind} {twice[0]!r} stands there twice; keep one")
         for contrast in self.contrasts:
             plus, minus = split_contrast(contrast.expression)
             unknown = [term for term in plus + minus if term not in (*self.conditions, OTHER)]
@@ -173,4 +186,14 @@ def split_contrast(expression: str) -> tuple[list[str], list[str]]:
         position = match.end()
     if not plus or not minus:
         raise ValueError(f"contrast {expression!r} needs at least one term on each side of '-'")
+    twice = [term for term in plus + minus if (plus + minus).count(term) > 1]
+    if twice:
+        raise ValueError(f"contrast {expression!r} names {twice[0]!r} twice; name it once")
     return plus, minus
+
+
+def _is_positive(number: str) -> bool:
+    try:
+        return math.isfinite(float(number)) and float(number) > 0
+    except ValueError:
+        return False

@@ -7,18 +7,22 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from protocols.config import parse_config
 from protocols.errors import InputError
-from protocols.tables import write_text
+from protocols.tables import read_json, write_text
 
 FILE_NAME = "provenance.json"
 FORMAT_VERSION = 1
 DISTRIBUTION = "voxdrive"
+_ROOT = Path(__file__).resolve().parent.parent
+_GIT_TIMEOUT_S = 10
 _RECORDED = ("numpy", "pandas", "pillow", "torch", "torchvision", "himalaya", "scipy", "nilearn", "statsmodels", "psychopy")
 
 
@@ -46,7 +50,7 @@ class Provenance:
             config=dict(config),
             seeds=dict(seeds or {}),
             inputs={name: hash_input(path) for name, path in inputs.items()},
-            code_version=_installed_version(DISTRIBUTION) or "not installed",
+            code_version=describe_code(_ROOT),
             packages={name: version for name in _RECORDED if (version := _installed_version(name))},
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
@@ -69,13 +73,10 @@ class Provenance:
             raise InputError(f"{folder}: no such folder")
         if not path.is_file():
             raise InputError(f"{folder}: has no {FILE_NAME}, so it is incomplete; run the command that makes it again")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.get("format_version") != FORMAT_VERSION:
-                raise InputError(f"{path}: format_version {values.get('format_version')!r}; this version reads {FORMAT_VERSION}")
-            return cls(**values)
-        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError) as problem:
-            raise InputError(f"{path}: cannot be read ({problem}); copy the folder again") from None
+        values = read_json(path, "copy the folder again")
+        if values.get("format_version") != FORMAT_VERSION:
+            raise InputError(f"{path}: format_version {values.get('format_version')!r}; this version reads {FORMAT_VERSION}")
+        return parse_config(values, cls, str(path))
 
     def verify_outputs(self, folder: Path) -> None:
         """Check that every file that the command wrote is there and unchanged.
@@ -114,9 +115,26 @@ def hash_input(path: Path) -> str:
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder")
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {hash_file(file)}\n".encode())
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    for name in sorted(files):  # as text: paths sort differently on Windows
+        digest.update(f"{name} {hash_file(files[name])}\n".encode())
     return digest.hexdigest()
+
+
+def describe_code(root: Path) -> str:
+    """Return the version of this code: the installed one, and where `root` is a git checkout its commit.
+
+    For example `0.1.0+g2a0108b`; `.dirty` follows where tracked files differ from the commit.
+    """
+    version = _installed_version(DISTRIBUTION) or "not installed"
+    if not (root / ".git").exists():
+        return version
+    command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--dirty=.dirty"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GIT_TIMEOUT_S)
+    except (OSError, subprocess.SubprocessError):
+        return version  # no git on this machine, or a checkout without a commit
+    return f"{version}+g{described.stdout.strip()}"
 
 
 def _installed_version(name: str) -> str | None:

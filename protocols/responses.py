@@ -4,6 +4,8 @@ It stands here, not in `stimgen`, because the simulated scanner in `analysis` re
 responses from the same folder.
 """
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pandas as pd
 
 from protocols.errors import InputError
 from protocols.provenance import Provenance
-from protocols.tables import Columns, check_columns, check_unique, read_tsv, write_tsv
+from protocols.tables import Columns, check_columns, check_unique, name_failed_file, read_tsv, write_tsv
 
 TRIAL_COLUMNS: Columns = {"stim_id": "text", "session": "text", "run": "integer"}
 VOXEL_COLUMNS: Columns = {"voxel_id": "text", "roi": "text", "hemisphere": "text", "i": "integer", "j": "integer", "k": "integer"}
@@ -86,6 +88,8 @@ class Responses:
             betas = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as problem:
             raise InputError(f"{path}: cannot be read as a NumPy array ({problem}); copy the folder again") from None
+        if not isinstance(betas, np.ndarray) or betas.dtype != np.float32:
+            raise InputError(f"{path}: holds {getattr(betas, 'dtype', 'an archive')}, expected float32; write it again")
         tables = (read_tsv(folder / f"{name}.tsv", columns) for name, columns in _TABLES.items())
         trials, voxels, images = tables
         return cls(folder, trials, betas, voxels, images)
@@ -94,7 +98,17 @@ class Responses:
         """Write the tables and the betas into `folder` (the images are put there by whoever has them)."""
         for name in _TABLES:
             write_tsv(getattr(self, name), folder / f"{name}.tsv")
-        np.save(folder / "betas.npy", np.asarray(self.betas, dtype=np.float32), allow_pickle=False)
+        _save_array(np.asarray(self.betas, dtype=np.float32), folder / "betas.npy")
+
+
+def _save_array(array: npt.NDArray[np.float32], path: Path) -> None:
+    with name_failed_file(path):
+        try:
+            np.save(path, array, allow_pickle=False)
+        except OSError as failure:
+            if failure.errno is None:  # NumPy reports a short write, which is what a full disk does, without its number
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from failure
+            raise
 
 
 _TABLES = {"trials": TRIAL_COLUMNS, "voxels": VOXEL_COLUMNS, "images": IMAGE_COLUMNS}

@@ -22,6 +22,7 @@ COLUMNS: Columns = {
     "se_psc": "optional number",
     "n_voxels": "integer",
 }
+HEMISPHERES = ("L", "R", "LR")
 KEY = ["subject", "session", "run", "roi", "hemisphere", "stim_id"]
 
 
@@ -32,7 +33,7 @@ class RoiTable:
     Raises
     ------
     InputError
-        When a column is missing, a cell is not of its kind, or a row stands there twice.
+        When a column is missing, a cell is not of its kind, a hemisphere is another, or a row stands there twice.
     """
 
     table: pd.DataFrame
@@ -41,6 +42,10 @@ class RoiTable:
     def __post_init__(self) -> None:
         table = check_columns(self.table, COLUMNS, self.where).reset_index(drop=True)
         object.__setattr__(self, "table", table)
+        unknown = ~table["hemisphere"].isin(HEMISPHERES)
+        if unknown.any():
+            row = int(unknown.to_numpy().argmax())
+            raise InputError(f"{self.where} row {row + 2}: hemisphere is {table['hemisphere'][row]!r}, expected {', '.join(HEMISPHERES)}")
         repeated = table.duplicated(KEY)
         if repeated.any():
             row = int(repeated.to_numpy().argmax())

@@ -8,7 +8,8 @@ from protocols.errors import InputError
 
 _LABEL = re.compile(r"[0-9A-Za-z]+")
 _STEM = re.compile(
-    r"sub-(?P<subject>[0-9A-Za-z]+)(?:_ses-(?P<session>[0-9A-Za-z]+))?_task-(?P<task>[0-9A-Za-z]+)(?:_run-(?P<run>\d+))?(?=_|$)"
+    r"sub-(?P<subject>[0-9A-Za-z]+)(?:_ses-(?P<session>[0-9A-Za-z]+))?_task-(?P<task>[0-9A-Za-z]+)"
+    r"(?:_(?:acq|ce|rec|dir)-[0-9A-Za-z]+)*(?:_run-(?P<run>\d+))?(?=_|$)"
 )
 
 

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from protocols.errors import InputError
 from protocols.provenance import Provenance, hash_file
-from protocols.tables import Columns, check_columns, check_unique, read_tsv, write_text, write_tsv
+from protocols.tables import Columns, check_columns, check_unique, read_json, read_tsv, write_text, write_tsv
 
 TABLE = "stimuli.tsv"
 SIDECAR = "stimuli.json"
@@ -32,6 +32,7 @@ COLUMNS: Columns = {
 }
 PREDICTED = "predicted_"
 JUDGED = "judged_"
+_BIT_DEPTH = 24  # offset of that byte in a PNG file (PNG specification, 11.2.1 IHDR)
 STIM_ID = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
 
@@ -56,9 +57,10 @@ class StimulusSet:
 
     def __post_init__(self) -> None:
         where = str(self.folder / TABLE)
-        object.__setattr__(self, "table", check_columns(self.table, COLUMNS, where).reset_index(drop=True))
-        check_unique(self.table, "stim_id", where)
-        check_unique(self.table, "stim_file", where)
+        scores: Columns = {str(name): "optional number" for name in self.table.columns if str(name).startswith((PREDICTED, JUDGED))}
+        object.__setattr__(self, "table", check_columns(self.table, {**COLUMNS, **scores}, where).reset_index(drop=True))
+        lower_case = self.table.assign(stim_id=self.table["stim_id"].str.lower())  # Windows and macOS keep one file for A and a
+        check_unique(lower_case, "stim_id", where)
         for row, stim_id, stim_file in zip(self.table.index, self.table["stim_id"], self.table["stim_file"], strict=True):
             if not STIM_ID.fullmatch(stim_id):
                 raise InputError(f"{where} row {row + 2}: stim_id {stim_id!r} must be letters and digits, beginning with a letter")
@@ -92,10 +94,7 @@ class StimulusSet:
         """
         Provenance.read(folder)
         table = read_tsv(folder / TABLE, COLUMNS)
-        try:
-            description = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as problem:
-            raise InputError(f"{folder / SIDECAR}: cannot be read ({problem}); copy the set again") from None
+        description = read_json(folder / SIDECAR, "copy the set again")
         if description.get("format_version") != FORMAT_VERSION:
             found = description.get("format_version")
             raise InputError(f"{folder / SIDECAR}: format_version {found!r}; this version reads {FORMAT_VERSION}")
@@ -119,11 +118,14 @@ class StimulusSet:
             path = self.folder / record["stim_file"]
             if not path.is_file():
                 raise InputError(f"{where} is missing; copy the set again")
-            size = _decode_size(path, where)
+            image = _decode(path, where)
+            _refuse_other_pixels(image, path, where)
             if hash_file(path) != record["sha256"]:
                 raise InputError(f"{where} does not match its sha256; copy the set again")
-            if size != (record["width_px"], record["height_px"]):
-                raise InputError(f"{where} is {size[0]} x {size[1]} px, the table says {record['width_px']} x {record['height_px']}")
+            if image.size != (record["width_px"], record["height_px"]):
+                raise InputError(
+                    f"{where} is {image.width} x {image.height} px, the table says {record['width_px']} x {record['height_px']}"
+                )
 
 
 def image_file_name(stim_id: str) -> str:
@@ -131,11 +133,18 @@ def image_file_name(stim_id: str) -> str:
     return f"stim-{stim_id}_image.png"
 
 
-def _decode_size(path: Path, where: str) -> tuple[int, int]:
+def _decode(path: Path, where: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            width, height = image.size
-            return int(width), int(height)
-    except (UnidentifiedImageError, OSError, SyntaxError) as problem:
+            return image
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise InputError(f"{where} cannot be decoded ({problem}); copy the set again") from None
+
+
+def _refuse_other_pixels(image: Image.Image, path: Path, where: str) -> None:
+    """Refuse what two programs would show differently: 16 bits, transparency, a palette, another format than PNG."""
+    with path.open("rb") as stream:
+        header = stream.read(_BIT_DEPTH + 1)
+    if image.format != "PNG" or header[_BIT_DEPTH] != 8 or image.mode not in ("L", "RGB") or image.has_transparency_data:
+        raise InputError(f"{where} is not an 8-bit RGB or gray PNG without transparency; save it as one and make the set again")

@@ -3,13 +3,15 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
+from pydantic import Field
 
 from protocols.config import config, parse_config
 from protocols.errors import InputError
 from protocols.run_name import RunName
-from protocols.tables import Columns, check_columns, read_tsv, write_text, write_tsv
+from protocols.tables import Columns, check_columns, read_json, read_tsv, write_text, write_tsv
 
 SUFFIX = "trials.tsv"
 BLANK = "blank"  # the trial_type of a trial that shows only the background; its stim_id and stim_file are n/a
@@ -28,10 +30,10 @@ _TOLERANCE_S = 1e-6
 class RunPlan:
     """What holds for the whole run. `set_sha256` names the StimulusSet that the run was planned for."""
 
-    format_version: int = 1
-    duration_s: float
-    tr_s: float
-    volumes: int
+    format_version: Literal[1] = 1
+    duration_s: float = Field(gt=0)
+    tr_s: float = Field(gt=0)
+    volumes: int = Field(ge=1)
     set_sha256: str
     seed: int
 
@@ -64,6 +66,8 @@ class TrialList:
                 raise InputError(f"{where} row {row + 2}: a {BLANK!r} trial has no stim_id, and every other trial has one")
             if (trials["stim_id"][row] is None) != (trials["stim_file"][row] is None):
                 raise InputError(f"{where} row {row + 2}: stim_id and stim_file stand together or are both n/a")
+            if trials["probe"][row] not in (0, 1):
+                raise InputError(f"{where} row {row + 2}: probe is {trials['probe'][row]}, expected 0 or 1")
         if len(trials) and ends.iloc[-1] > self.plan.duration_s + _TOLERANCE_S:
             raise InputError(
                 f"{where}: the last trial ends at {ends.iloc[-1]:g} s, the run at {self.plan.duration_s:g} s; plan the run again"
@@ -73,10 +77,7 @@ class TrialList:
     def read(cls, path: Path) -> "TrialList":
         """Read `..._trials.tsv` and its sidecar `..._trials.json`."""
         sidecar = path.with_suffix(".json")
-        try:
-            values = json.loads(sidecar.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as problem:
-            raise InputError(f"{sidecar}: cannot be read ({problem}); copy the plan again") from None
+        values = read_json(sidecar, "copy the plan again")
         return cls(RunName.parse(path.name), read_tsv(path, COLUMNS), parse_config(values, RunPlan, str(sidecar)))
 
     def write(self, root: Path) -> Path:
