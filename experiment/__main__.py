@@ -1,0 +1,27 @@
+"""The command `experiment`: plan runs, check the set-up, run them at the scanner."""
+
+import typer
+
+from experiment import check_verb, emulate_verb, plan_verb, recover_verb, run_verb
+from protocols.program import run_program
+
+app = typer.Typer(
+    help="Plan runs, check the set-up, show the images locked to the scanner, and write BIDS events as they happen.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("plan")(plan_verb.plan)
+app.command("check")(check_verb.check)
+app.command("run")(run_verb.run)
+app.command("recover")(recover_verb.recover)
+app.command("emulate-scanner")(emulate_verb.emulate_scanner)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_program(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""One run performed: a plan, a run's name and options in; screen and inputs opened, the run played and recorded, all closed."""
+
+import dataclasses
+import gc
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiment.pixels import load_images
+from experiment.plan_folder import PlanFolder
+from experiment.recorder import FORMAT_VERSION, Recorder, RunFiles
+from experiment.session import Observer, Outcome, Run, Showing, compile_showings, wait_for_trigger
+from experiment.sidecar import describe_outcome, describe_run, describe_software
+from experiment.stage import Inputs, Screen
+from experiment.trigger import ClockTrigger, TriggerSource, open_inputs
+from protocols.events import write_sidecar
+from protocols.protocol import Protocol
+from protocols.trials import TrialList
+
+_SWITCH_S = 0.0005  # another thread may hold Python's lock this long before a flip gets it
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is shown. `trigger` and `timeout_s` override the protocol; `seed` draws the simulated participant."""
+
+    rehearse: bool = False
+    trigger: str | None = None
+    seed: int = 0
+    max_trials: int | None = None
+    windowed: bool = False
+    screen: int = 0
+    timeout_s: float | None = None
+    screenshot: Path | None = None
+
+
+def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: RunOptions, view: Observer) -> Outcome | None:
+    """Wait for the trigger and play a run; return how it went, or None where it was aborted before it began.
+
+    Nothing is written before the first trigger, so a run that never began can be started again.
+
+    Raises
+    ------
+    InputError
+        When screen, keyboard or trigger cannot be opened, no trigger comes, or the disk takes no more.
+    """
+    protocol = _override_timeout(plan.protocol, options.timeout_s)
+    source = choose_source(protocol, options)
+    showings = compile_showings(trials, protocol, options.max_trials)
+    shown = dict.fromkeys(one.trial.stim_id for one in showings if one.trial.stim_id)
+    images = load_images(plan.stimuli, shown, protocol.screen)
+    with ExitStack() as stack:
+        screen, open_listeners = _open_screen(protocol, source, options, files.name.stem)
+        stack.callback(screen.close)
+        screen.preload(images)
+        known = {**describe_run(plan, trials, showings, screen, source), **describe_software(plan.folder, options.rehearse)}
+        inputs = open_listeners()  # last, so that no trigger comes while anything else is still being prepared
+        for one in inputs:
+            stack.callback(one.close)
+        stack.enter_context(_steady_python())
+        zero_ns, heard = wait_for_trigger(screen, inputs, source, protocol)
+        if zero_ns is None:
+            return None
+        is_short = len(showings) < len(trials.trials)
+        end_s = _end_early(showings, protocol, trials) if is_short else trials.plan.duration_s
+        with _recording(files, zero_ns, protocol, known) as recorder:
+            outcome = Run(screen, inputs, source, protocol, showings, end_s, zero_ns, recorder, view).play(heard)
+        if is_short and outcome.state == "completed":
+            outcome = dataclasses.replace(outcome, state=f"shortened to the first {len(showings)} trials")
+        write_sidecar(files.events, {**known, **describe_outcome(outcome, trials.plan.tr_s)})
+        return outcome
+
+
+def choose_source(protocol: Protocol, options: RunOptions) -> TriggerSource:
+    """Return the trigger's source: the rehearsal's clock, the option, or the protocol's.
+
+    Raises
+    ------
+    InputError
+        When the trigger's key is also a response key or the abort key.
+    """
+    text = f"emulate:{protocol.timing.tr_s:g}" if options.rehearse else options.trigger or protocol.trigger.source
+    source = TriggerSource.parse(text)
+    source.refuse_collision(protocol.probe.keys)
+    return source
+
+
+def _open_screen(
+    protocol: Protocol, source: TriggerSource, options: RunOptions, stem: str
+) -> tuple[Screen, Callable[[], Sequence[Inputs]]]:
+    """Open the screen; return it with the function that opens the inputs, to be called when the images are loaded."""
+    if options.rehearse:
+        from experiment.rehearsal import RehearsalScreen, SimulatedParticipant, make_participant_rng
+
+        rng = make_participant_rng(options.seed, stem)
+        participant = SimulatedParticipant(protocol.probe, rng)
+        simulated = RehearsalScreen(protocol.screen, participant)
+        delay_s = 1 + rng.random() / protocol.screen.refresh_hz  # a scanner knows nothing of the screen's refresh
+        return simulated, lambda: [participant, ClockTrigger(simulated.now_ns, protocol.timing.tr_s, delay_s)]
+    from experiment.screen import PsychoPyScreen
+
+    window = PsychoPyScreen(protocol.screen, options.windowed, options.screen, options.screenshot)
+    return window, lambda: open_inputs(source, window.now_ns)
+
+
+@contextmanager
+def _recording(files: RunFiles, zero_ns: int, protocol: Protocol, known: dict[str, Any]) -> Iterator[Recorder]:
+    """Yield the run's recorder; close it whatever happens, and report what the disk refused."""
+    recorder = Recorder(files, zero_ns)
+    try:
+        recorder.note("start", zero_ns, format_version=FORMAT_VERSION, run=files.name.stem)
+        protocol.write(files.protocol)
+        write_sidecar(files.events, known)
+        yield recorder
+    finally:
+        recorder.close()
+    recorder.check()
+
+
+@contextmanager
+def _steady_python() -> Iterator[None]:
+    """Keep garbage collection and other threads from holding up a flip."""
+    interval = sys.getswitchinterval()
+    gc.collect()
+    gc.disable()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.enable()
+
+
+def _override_timeout(protocol: Protocol, timeout_s: float | None) -> Protocol:
+    if timeout_s is None:
+        return protocol
+    return dataclasses.replace(protocol, trigger=dataclasses.replace(protocol.trigger, timeout_s=timeout_s))
+
+
+def _end_early(showings: Sequence[Showing], protocol: Protocol, trials: TrialList) -> float:
+    """Return when a shortened run ends: with the last trial's response window and gap."""
+    last = showings[-1]
+    answered_s = max(last.onset_s + protocol.probe.response_window_s[1], last.offset_s + protocol.timing.gap_s)
+    return min(trials.plan.duration_s, answered_s)

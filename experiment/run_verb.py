@@ -1,0 +1,97 @@
+"""The verb `run`: one run of a plan in; BIDS events, frame times, a journal and the resolved protocol out."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from protocols.errors import InputError
+from protocols.run_name import RunName
+
+if TYPE_CHECKING:
+    from experiment.plan_folder import PlanFolder
+    from experiment.recorder import RunFiles
+    from experiment.session import Outcome
+
+
+def run(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder made by 'experiment plan'.")],
+    subject: Annotated[str, typer.Option(help="Subject label, such as 01.")],
+    bids: Annotated[Path, typer.Option(metavar="ROOT", help="BIDS data set to record in.")],
+    session: Annotated[str, typer.Option(help="Session label.")] = "01",
+    run_number: Annotated[int, typer.Option("--run", min=1, help="Run number.")] = 1,
+    rehearse: Annotated[
+        bool, typer.Option(help="No window: simulated clock, scanner and participant (--trigger is not used); takes seconds.")
+    ] = False,
+    trigger: Annotated[
+        str | None, typer.Option(help="keyboard:KEY, serial:DEVICE[,BAUD[,BYTE]] or emulate:TR_S; the protocol's otherwise.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the simulated participant's answers.")] = 0,
+    max_trials: Annotated[int | None, typer.Option(min=1, help="End after this many trials.")] = None,
+    windowed: Annotated[bool, typer.Option(help="A window of the protocol's size instead of the full screen.")] = False,
+    screen: Annotated[int, typer.Option(min=0, help="Which screen, from 0.")] = 0,
+    timeout_s: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to wait for the first trigger; the protocol's otherwise.")
+    ] = None,
+    screenshot: Annotated[Path | None, typer.Option(help="Save the first image's frame, as drawn, to this PNG.")] = None,
+) -> None:
+    """Show one run, locked to the scanner, and write its BIDS events as they happen. Escape ends it and keeps all of it.
+
+    Example: experiment run plan/ --subject 01 --session 01 --run 1 --bids bids/ --trigger serial:/dev/ttyUSB0
+    """
+    from experiment.bids_root import add_participant, prepare_root
+    from experiment.operator_view import OperatorView
+    from experiment.perform import RunOptions, perform_run
+    from experiment.plan_folder import PlanFolder
+    from experiment.recorder import RunFiles
+
+    folder = PlanFolder.read(plan)
+    files = RunFiles(bids, RunName(subject, session, folder.protocol.task, run_number))
+    trials = folder.read_run(files.name)
+    refuse_recorded(files, folder)
+    folder.stimuli.verify()
+    options = RunOptions(rehearse, trigger, seed, max_trials, windowed, screen, timeout_s, screenshot)
+    prepare_root(bids, folder)
+    try:
+        with OperatorView(files.name.stem) as view:
+            outcome = perform_run(folder, trials, files, options, view)
+    finally:
+        if files.exist():  # a run that never began leaves no participant behind
+            add_participant(bids, subject)
+    if outcome is None:
+        typer.echo("aborted before the first trigger: nothing was recorded, the run can be started again")
+    else:
+        _print_outcome(outcome, files)
+
+
+def refuse_recorded(files: "RunFiles", plan: "PlanFolder") -> None:
+    """Refuse a run that is on disk, naming the next one of the plan that is not.
+
+    Raises
+    ------
+    InputError
+        When the run's events or journal exist.
+    """
+    if not files.exist():
+        return
+    name = files.name
+    planned = [one for one in plan.names if (one.subject, one.session) == (name.subject, name.session)]
+    free = [one.run for one in planned if not dataclasses.replace(files, name=one).exist()]
+    found = files.events if files.events.exists() else files.journal
+    advice = f"the next free run is --run {free[0]}" if free else f"every run of session {name.session} is recorded"
+    raise InputError(f"{found}: exists already, and a run is never overwritten; {advice}")
+
+
+def _print_outcome(outcome: "Outcome", files: "RunFiles") -> None:
+    score = outcome.score
+    reaction = f", median reaction {score.median_reaction_s:.3f} s" if score.median_reaction_s is not None else ""
+    d_prime = f", d' {score.d_prime:.2f}" if score.d_prime is not None else ""
+    typer.echo(
+        f"{files.name.stem}: {outcome.state}; {outcome.trials_shown} trials, {outcome.triggers} triggers, "
+        f"{outcome.late_flips} of {outcome.flips} flips late, largest onset error {outcome.largest_onset_error_s * 1000:.1f} ms; "
+        f"hits {score.hits}/{score.probes}, false alarms {score.false_alarms}{d_prime}{reaction}"
+    )
+    for note in outcome.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"wrote {files.events}")

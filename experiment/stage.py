@@ -1,0 +1,72 @@
+"""What a session needs of the world: a screen that flips and inputs that are heard. Real ones and rehearsed ones fit the same.
+
+All times are nanoseconds of one monotonic clock (`time.monotonic_ns`, or the rehearsal's simulated clock).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+NS_PER_S = 1_000_000_000
+ABORT_KEY = "escape"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is on the screen between two flips: an image (a stim_id) or none, the fixation dot, or a message instead."""
+
+    image: str | None = None
+    changed_dot: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Press:
+    """A key, a serial byte or a clock pulse, with the time at which it happened."""
+
+    time_ns: int
+    source: Literal["keyboard", "serial", "clock"]
+    key: str
+
+
+class Screen(Protocol):
+    """A display that shows one frame per refresh and says when it did."""
+
+    @property
+    def period_ns(self) -> int:
+        """Time from one refresh to the next."""
+
+    def now_ns(self) -> int:
+        """Return the time on the session's clock."""
+
+    def preload(self, images: Mapping[str, np.ndarray]) -> None:
+        """Take every image (stim_id -> height x width x 3, uint8, in the size in which it is shown) before the trigger."""
+
+    def predict_ns(self) -> int:
+        """Return the time at which the next flip will appear, unless it is missed."""
+
+    def flip(self, frame: Frame) -> int:
+        """Draw `frame`, wait for the next refresh, show it, and return the time at which it appeared."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the events' sidecar says of the presentation: BIDS StimulusPresentation keys."""
+
+    def close(self) -> None:
+        """Give the display back."""
+
+
+class Inputs(Protocol):
+    """A source of presses that listens in its own time; `failure` says why it stopped, should it stop."""
+
+    failure: str | None
+
+    def poll(self) -> list[Press]:
+        """Return what was heard since the last poll, in order of time."""
+
+    def describe(self) -> str:
+        """Return in words what is listened to."""
+
+    def close(self) -> None:
+        """Stop listening."""
