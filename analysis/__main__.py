@@ -1,0 +1,27 @@
+"""The command `analysis`: from BIDS events and BOLD to an honest answer."""
+
+import typer
+
+from analysis import glm_verb, group_verb, report_verb, rois_verb, simulate_verb
+from protocols.program import run_program
+
+app = typer.Typer(
+    help="Estimate responses to single images, test across subjects and images whether they drive their own ROI, and report it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("simulate")(simulate_verb.simulate)
+app.command("glm")(glm_verb.glm)
+app.command("rois")(rois_verb.rois)
+app.command("group")(group_verb.group)
+app.command("report")(report_verb.report)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_program(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""RunBetas: one run's response to each stimulus in every voxel, as `glm` writes it and `rois` reads it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from analysis.images import Grid, read_array, read_grid, write_volumes
+from protocols.errors import InputError
+from protocols.run_name import RunName
+from protocols.tables import Columns, read_tsv, write_text, write_tsv
+
+BETAS = "desc-stimuli_betas.nii.gz"
+VARIANCES = "desc-stimuli_variances.nii.gz"
+TABLE = "desc-stimuli_betas.tsv"
+MODELLED = "desc-modelled_mask.nii.gz"
+COLUMNS: Columns = {"stim_id": "text", "events": "integer", "duration": "number"}
+
+
+@dataclass(frozen=True)
+class RunBetas:
+    """One run's responses.
+
+    Attributes
+    ----------
+    stem
+        The run's BIDS name, with its space.
+    stimuli
+        One row per stimulus: `stim_id events duration`, in the order of the volumes.
+    effects, variances
+        Percent signal change of one event, and its variance, of the voxels in `mask`.
+    mask
+        Voxels that were modelled.
+    grid
+        Shape and affine.
+    """
+
+    stem: str
+    stimuli: pd.DataFrame
+    effects: Float[np.ndarray, "stimuli voxels"]
+    variances: Float[np.ndarray, "stimuli voxels"]
+    mask: Bool[np.ndarray, "x y z"]
+    grid: Grid
+
+    @property
+    def name(self) -> RunName:
+        """Which run."""
+        return RunName.parse(self.stem)
+
+    def write(self, root: Path, sidecar: dict[str, Any]) -> None:
+        """Write the maps, the table of stimuli and the JSON sidecar below `root`."""
+        folder = root / self.name.folder
+        for rows, suffix in ((self.effects, BETAS), (self.variances, VARIANCES)):
+            write_volumes(rows, self.mask, self.grid.affine, folder / f"{self.stem}_{suffix}")
+        write_volumes(np.ones((1, int(self.mask.sum()))), self.mask, self.grid.affine, folder / f"{self.stem}_{MODELLED}")
+        write_tsv(self.stimuli, folder / f"{self.stem}_{TABLE}")
+        text = json.dumps({"Units": "percent signal change at the response's peak, one event", **sidecar}, indent=2)
+        write_text(text + "\n", folder / f"{self.stem}_{BETAS.replace('.nii.gz', '.json')}")
+
+    @classmethod
+    def read(cls, path: Path) -> "RunBetas":
+        """Read one run from the path of its betas file."""
+        stem = path.name.removesuffix(f"_{BETAS}")
+        mask = read_array(path.with_name(f"{stem}_{MODELLED}")) > 0
+        maps = [_as_4d(read_array(path.with_name(f"{stem}_{suffix}")))[mask].T for suffix in (BETAS, VARIANCES)]
+        stimuli = read_tsv(path.with_name(f"{stem}_{TABLE}"), COLUMNS)
+        if len(stimuli) != len(maps[0]):
+            raise InputError(f"{path}: {len(maps[0])} volumes, but its table lists {len(stimuli)} stimuli; run analysis glm again")
+        return cls(stem, stimuli, maps[0], maps[1], mask, read_grid(path))
+
+
+def find_run_betas(folder: Path) -> list[Path]:
+    """Return the betas files below a folder that `analysis glm` wrote, sorted.
+
+    Raises
+    ------
+    InputError
+        When there are none.
+    """
+    paths = sorted(folder.glob(f"sub-*/**/*_{BETAS}"))
+    if not paths:
+        raise InputError(
+            f"{folder}: has no responses to single stimuli (*_{BETAS}); events need a stim_id column, and analysis glm to be run on them"
+        )
+    return paths
+
+
+def _as_4d(values: np.ndarray) -> np.ndarray:
+    """Return a series of volumes; a single volume is stored in three dimensions."""
+    return values[..., None] if values.ndim == 3 else values
