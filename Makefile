@@ -31,6 +31,8 @@ check: $(READY)
 
 bench: $(READY) system
 	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 5
+	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 20 --null --size smallest
+	$(BIN)/python -m tests.benchmarks.bench_calibration
 
 system:
 	@sh .ci/system

@@ -94,6 +94,19 @@ class Responses:
         trials, voxels, images = tables
         return cls(folder, trials, betas, voxels, images)
 
+    def verify(self) -> None:
+        """Check that every image is there and that every file is as its provenance recorded it.
+
+        Raises
+        ------
+        InputError
+            Naming the row or the file.
+        """
+        for row, path in enumerate(self.image_paths()):
+            if not path.is_file():
+                raise InputError(f"{self.folder}/images.tsv row {row + 2}: image {path.name!r} is missing; copy the folder again")
+        Provenance.read(self.folder).verify_outputs(self.folder)
+
     def write(self, folder: Path) -> None:
         """Write the tables and the betas into `folder` (the images are put there by whoever has them)."""
         for name in _TABLES:

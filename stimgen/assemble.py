@@ -16,6 +16,7 @@ from protocols.errors import InputError
 from protocols.provenance import hash_file
 from protocols.stimulus_set import JUDGED, PREDICTED, StimulusSet, image_file_name
 from stimgen.controls import best_natural, phase_scramble
+from stimgen.encoding_model import EncodingModel
 from stimgen.image import Fourier
 from stimgen.image_files import read_image, write_png
 from stimgen.judge import Scorer, average_scores
@@ -35,7 +36,7 @@ class TargetsFile:
     count: int = Field(default=8, ge=1)
     """Images per target."""
     size_px: int = Field(default=256, ge=32)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     pool: Path | None = None
     """Natural images for z units and controls; `--pool` overrides it."""
     controls: tuple[str, ...] = (NATURAL, SCRAMBLED)
@@ -62,14 +63,22 @@ def count_images(order: TargetsFile, target: Target) -> int:
 
 
 def check_order(order: TargetsFile) -> None:
-    """Refuse controls that are not known and targets of the same name."""
+    """Refuse controls that are not known and targets whose names differ in nothing but capitals: they would share files on some disks."""
     unknown = [control for control in order.controls if control not in (NATURAL, SCRAMBLED)]
     if unknown:
         raise InputError(f"controls: {unknown[0]!r} is not known; choose from {NATURAL}, {SCRAMBLED}")
     labels = [target.label for target in order.targets]
-    repeated = {label for label in labels if labels.count(label) > 1}
+    lower_case = [label.lower() for label in labels]
+    repeated = [label for label in labels if lower_case.count(label.lower()) > 1]
     if repeated:
-        raise InputError(f"targets: two are named {sorted(repeated)[0]!r}; give each its own 'name'")
+        raise InputError(f"targets: two are named {repeated[0]!r}; give each its own 'name'")
+
+
+def check_targets(order: TargetsFile, models: Sequence[EncodingModel]) -> None:
+    """Refuse a target whose ROI or voxel a model does not have or cannot predict, before any work is done."""
+    for target in order.targets:
+        for model in models:
+            target.weigh_voxels(model)
 
 
 def make_targets(order: TargetsFile, makers: Sequence[Scorer], on_step: Callable[[int], None]) -> list[Picture]:
@@ -159,7 +168,7 @@ def score_set(table: pd.DataFrame, folder: Path, makers: Sequence[Scorer], judge
     for prefix, scorers in ((PREDICTED, makers), (JUDGED, judges)):
         if scorers:
             scores = average_scores([scorer.score(paths) for scorer in scorers])
-            scored = pd.concat([scored, scores.round(4).add_prefix(prefix)], axis=1)
+            scored = pd.concat([scored, scores.astype(np.float64).round(4).add_prefix(prefix)], axis=1)
     return scored
 
 

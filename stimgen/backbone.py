@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from protocols.errors import InputError
 from protocols.provenance import hash_file
+from stimgen.fold import fold_batch_norm
 
 _LITE_STAGES = {0: (0, 2, 4, 7, 10, 14, 15), 1: (0, 3, 6, 10, 14, 19, 20), 2: (0, 3, 6, 10, 14, 19, 20)}  # last block of each stage
 _LITE_PX = {0: 224, 1: 240, 2: 260}
@@ -76,10 +77,19 @@ class Backbone:
     def activations(self, images: Float[Tensor, "images 3 height width"], layers: Sequence[str]) -> dict[str, Tensor]:
         """Return the activations of `layers` (images x channels x height x width) for images in 0-1, in one forward pass.
 
-        The pass ends at the deepest of the layers. Differentiable with respect to the images.
+        The pass ends at the deepest of the layers. Differentiable with respect to the images. Of a module that runs more
+        than once, the first run counts.
+
+        Raises
+        ------
+        InputError
+            When a layer takes no part in the network's forward pass.
         """
         with _record(self.module, layers) as recorded, suppress(_AllRecordedError):
             self.module(self.preprocess(images))
+        idle = [layer for layer in layers if layer not in recorded]
+        if idle:
+            raise InputError(f"layer {idle[0]!r}: {self.name} does not run it on its way to the output; choose another layer")
         return {layer: recorded[layer] for layer in layers}
 
     def check_layers(self, layers: Sequence[str]) -> None:
@@ -103,8 +113,8 @@ def _record(module: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
 
     def make_hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            recorded[name] = output
-            if len(recorded) == len(layers):
+            recorded.setdefault(name, output.clone())  # a ReLU in place may overwrite the network's own copy
+            if len(recorded) == len(set(layers)):
                 raise _AllRecordedError
 
         return hook
@@ -130,7 +140,8 @@ def load_backbone(name: str, weights: Path | None = None, device: str = "cpu") -
     if weights is not None and not weights.is_file():
         raise InputError(f"weights {weights}: no such file")
     backbone = BACKBONES[name](weights)
-    backbone.module.eval().requires_grad_(False)
+    fold_batch_norm(backbone.module.eval())
+    backbone.module.requires_grad_(False)
     backbone.module.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     return backbone
 
@@ -186,9 +197,10 @@ def _load_state(module: nn.Module, path: Path, name: str) -> None:
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # torch.load raises many kinds for a file that is not one of its own
-        raise InputError(f"weights {path}: not a PyTorch weights file ({str(problem).splitlines()[0]})") from None
-    if not isinstance(state, Mapping):
-        raise InputError(f"weights {path}: holds a {type(state).__name__}, expected a state dict")
+        reason = str(problem).partition("\n")[0] or type(problem).__name__
+        raise InputError(f"weights {path}: not a PyTorch weights file ({reason})") from None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"weights {path}: holds something else than names and tensors; save the network's state_dict() alone")
     own = {key: tuple(value.shape) for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
     given = {key: tuple(value.shape) for key, value in state.items() if not key.endswith("num_batches_tracked")}
     if own != given:

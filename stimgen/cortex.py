@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
 from protocols.config import config
+from protocols.errors import InputError
 
 LATTICE_MM = 4.0
 
@@ -38,7 +39,7 @@ class Cortex:
 
     backbone: str = "efficientnet_lite2"
     voxels_per_roi: int = Field(default=20, ge=2)
-    individual: float = Field(default=0.2, ge=0, le=1)
+    individual: float = Field(default=0.1, ge=0, le=1)
     """Share of an ROI's tuning that is the subject's own; 0: all subjects alike."""
     spread: float = Field(default=0.3, ge=0, le=1)
     """Share of a voxel's tuning that is its own; 0: all voxels of an ROI alike."""
@@ -48,7 +49,7 @@ class Cortex:
     """Standard deviation of single-trial noise, in z units."""
     repeats: int = Field(default=2, ge=1)
     """Trials per image."""
-    tuning_seed: int = 1
+    tuning_seed: int = Field(default=1, ge=0)
     """Subjects with the same tuning seed share their ROIs' tuning, but for `individual`."""
     rois: tuple[PlantedRoi, ...] = (
         PlantedRoi(name="V3", layer="_blocks.3", rf_sd=0.10, peak_mm=(28, -84, 16)),
@@ -106,7 +107,7 @@ def respond(
 
 def add_noise(
     responses: Float[np.ndarray, "images voxels"], cortex: Cortex, subject: str
-) -> tuple[Float[np.ndarray, "trials voxels"], Float[np.ndarray, " trials"]]:
+) -> tuple[Float[np.ndarray, "trials voxels"], Int[np.ndarray, " trials"]]:
     """Return single trials (`repeats` of every image, one pass after another) with noise, and each trial's image index."""
     rng = _rng(cortex.tuning_seed, "noise", subject)
     index = np.tile(np.arange(len(responses)), cortex.repeats)
@@ -115,7 +116,13 @@ def add_noise(
 
 
 def place_voxels(cortex: Cortex) -> Float[np.ndarray, "rois voxels 3"]:
-    """Place every ROI's voxels around its peaks on a 4 mm lattice, half in the left hemisphere; no cell is used twice."""
+    """Place every ROI's voxels around its peaks on a 4 mm lattice, half in the left hemisphere; no cell is used twice.
+
+    Raises
+    ------
+    InputError
+        When there is no room for all voxels of an ROI near its peak.
+    """
     taken: set[tuple[float, ...]] = set()
     placed = np.empty((len(cortex.rois), cortex.voxels_per_roi, 3))
     left_count = cortex.voxels_per_roi // 2
@@ -123,6 +130,11 @@ def place_voxels(cortex: Cortex) -> Float[np.ndarray, "rois voxels 3"]:
         x, y, z = roi.peak_mm
         sides = [((-x, y, z), left_count), ((x, y, z), cortex.voxels_per_roi - left_count)]
         cells = [cell for peak, count in sides for cell in _nearest_free_cells(peak, count, taken)]
+        if len(cells) < cortex.voxels_per_roi:
+            raise InputError(
+                f"ROI {roi.name!r}: room for {len(cells)} of {cortex.voxels_per_roi} voxels near {roi.peak_mm} mm; "
+                "move its peak away from the midline and from other ROIs, or lower voxels_per_roi"
+            )
         placed[row] = cells
     return placed
 

@@ -1,6 +1,8 @@
 """EncodingModel: pixels in, voxel responses out; a backbone, frozen pooling, and a linear readout per voxel."""
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +141,7 @@ class EncodingModel:
         }
         write_text(json.dumps(card, indent=2) + "\n", folder / MODEL)
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in vars(self.readout).items()}
-        save_file(arrays, folder / READOUT)
+        _save_arrays(arrays, folder / READOUT)
         write_tsv(self.voxels, folder / "voxels.tsv")
 
     @classmethod
@@ -161,17 +163,43 @@ class EncodingModel:
             )
         layers = tuple(parse_config(layer, PooledLayer, f"{folder / MODEL} layers") for layer in card["layers"])
         backbone.check_layers([layer.name for layer in layers])
-        try:
-            readout = Readout(**load_file(folder / READOUT))
-        except (SafetensorError, OSError, TypeError) as problem:
-            raise InputError(f"{folder / READOUT}: cannot be read ({problem}); copy the model again") from None
-        return cls(FeatureSpace(backbone, layers), readout, read_tsv(folder / "voxels.tsv", VOXEL_COLUMNS), card)
+        space, voxels = FeatureSpace(backbone, layers), read_tsv(folder / "voxels.tsv", VOXEL_COLUMNS)
+        return cls(space, _read_readout(folder / READOUT, space.size, len(voxels)), voxels, card)
+
+
+def _save_arrays(arrays: dict[str, npt.NDArray[np.float32]], path: Path) -> None:
+    try:
+        save_file(arrays, path)
+    except SafetensorError as problem:  # a full disk does not come as an OSError from here
+        if f"os error {errno.ENOSPC}" not in str(problem):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 def find_weights(folder: Path, files: Sequence[Path]) -> Path | None:
     """Return the one of `files` that the model in `folder` was fitted on, or None where it is not among them."""
     expected = _read_card(folder / MODEL)["weights_sha256"] if files else ""
     return next((file for file in files if hash_file(file) == expected), None)
+
+
+def _read_readout(path: Path, features: int, voxels: int) -> Readout:
+    """Read the readout's arrays and check their shapes."""
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as problem:
+        raise InputError(f"{path}: cannot be read ({problem}); copy the model again") from None
+    expected = {
+        "coefficients": (features, voxels),
+        "intercept": (voxels,),
+        "feature_mean": (features,),
+        "feature_scale": (features,),
+    }
+    for name, shape in expected.items():
+        if name not in arrays:
+            raise InputError(f"{path}: array {name!r} is missing; copy the model again")
+        if arrays[name].shape != shape:
+            raise InputError(f"{path}: {name} of shape {arrays[name].shape}, expected {shape} (features, voxels); copy the model again")
+    return Readout(**{name: arrays[name] for name in expected})
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,9 @@ class FitSettings:
     """Most features per layer: each map is averaged to the finest grid that keeps to it."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     folds: int = Field(default=5, ge=2)
-    log10_penalties: tuple[float, float, int] = (-4.0, 3.0, 15)
+    log10_penalties: tuple[float, float, Annotated[int, Field(ge=1)]] = (-4.0, 3.0, 15)
     """First and last exponent and number of penalties, relative to the mean squared norm of an image's features."""
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
 
     @property
     def penalties(self) -> npt.NDArray[np.float64]:
@@ -60,7 +60,7 @@ class SubjectData:
 def average_repetitions(responses: Responses) -> SubjectData:
     """Average the trials of each image and leave out voxels that are not finite or constant.
 
-    Images are grouped by the column `source` of `images.tsv` where it is there (crops of one photograph), by image otherwise.
+    Images are grouped by the column `source` of `images.tsv` where it is there and not n/a (crops of one photograph), by image otherwise.
 
     Raises
     ------
@@ -79,11 +79,11 @@ def average_repetitions(responses: Responses) -> SubjectData:
     np.add.at(mean, image_of_trial, betas)
     mean /= np.bincount(image_of_trial, minlength=len(shown))[:, None]
     voxels = responses.voxels[usable].reset_index(drop=True)
-    group_column = "source" if "source" in shown.columns else "stim_id"
+    sources = shown["source"].fillna(shown["stim_id"]) if "source" in shown.columns else shown["stim_id"]
     return SubjectData(
         responses.subject,
         [responses.folder / name for name in shown["image_file"]],
-        [str(value) for value in shown[group_column]],
+        [str(source) for source in sources],
         mean.astype(np.float32),
         voxels,
         estimate_noise_ceiling(betas, image_of_trial),

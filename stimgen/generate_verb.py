@@ -1,5 +1,6 @@
 """The verb `generate`: targets and models in, a StimulusSet with controls and scores out."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from stimgen.console import progress_console
 
 if TYPE_CHECKING:
     from stimgen.assemble import Picture, TargetsFile
+    from stimgen.encoding_model import EncodingModel
     from stimgen.judge import Scorer
     from stimgen.pool import NaturalPool
 
@@ -28,29 +30,34 @@ def generate(
     out: Annotated[Path, typer.Option(help="StimulusSet folder to write.")],
     judge: Annotated[list[Path] | None, typer.Option(help="Model on another backbone that scores the images; repeat for more.")] = None,
     pool: Annotated[Path | None, typer.Option(help="Natural images for z units and controls; overrides the file's 'pool'.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the file's 'seed'.")] = None,
     weights: Annotated[
         list[Path] | None, typer.Option(help="Weights file of a model that was fitted with --weights; repeat for more.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace this command's files in OUT.")] = False,
 ) -> None:
     """Make images that drive chosen voxels, ROIs or contrasts of ROIs, with their controls, and score every saved PNG.
 
     Example: stimgen generate targets.toml --model models/lite0 --judge models/lite1 --pool pool/ --out stimuli/set
     """
-    from stimgen.assemble import TargetsFile, build_set, check_order, describe_set
-    from stimgen.judge import check_judges
+    from stimgen.assemble import TargetsFile, build_set, check_order, check_targets, describe_set
+    from stimgen.judge import check_judges, make_scorer
     from stimgen.pool import NaturalPool
 
     refuse_non_empty(out, overwrite)
     order = read_config(targets, TargetsFile)
+    if seed is not None:
+        order = dataclasses.replace(order, seed=seed)
     check_order(order)
     source = pool or order.pool
     if source is None:
         raise InputError(f"{targets}: no natural image pool; give --pool FOLDER, or set 'pool' ('stimgen pool --out FOLDER' makes one)")
     natural = NaturalPool.read(source)
-    makers, judges = (_load_scorers(folders or [], natural, weights or [], device) for folders in (model, judge))
-    check_judges([scorer.model for scorer in makers], [scorer.model for scorer in judges])
+    loaded = [_load_models(folders or [], weights or [], device) for folders in (model, judge)]
+    check_judges(*([one for _, one in models] for models in loaded))
+    check_targets(order, [one for _, one in loaded[0]])
+    makers, judges = ([make_scorer(name, one, natural.image_paths()) for name, one in models] for models in loaded)
     pictures = _make_pictures(order, makers, natural)
     inputs = {"targets": targets, "pool": source, **{f"model {path}": path for path in [*model, *(judge or [])]}}
     provenance = Provenance.collect("stimgen generate", config_values(order), inputs, {"seed": order.seed})
@@ -60,14 +67,12 @@ def generate(
     typer.echo(f"wrote {out}: {len(pictures)} images")
 
 
-def _load_scorers(folders: list[Path], natural: "NaturalPool", weights: list[Path], device: str) -> "list[Scorer]":
+def _load_models(folders: list[Path], weights: list[Path], device: str) -> "list[tuple[str, EncodingModel]]":
     from stimgen.backbone import choose_device
     from stimgen.encoding_model import EncodingModel, find_weights
-    from stimgen.judge import make_scorer
 
     chosen = choose_device(device)
-    models = [(folder.name, EncodingModel.read(folder, find_weights(folder, weights), chosen)) for folder in folders]
-    return [make_scorer(name, model, natural.image_paths()) for name, model in models]
+    return [(folder.name, EncodingModel.read(folder, find_weights(folder, weights), chosen)) for folder in folders]
 
 
 def _make_pictures(order: "TargetsFile", makers: "list[Scorer]", natural: "NaturalPool") -> "list[Picture]":

@@ -30,7 +30,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     weights: Annotated[Path | None, typer.Option(help="Weights file of the backbone; its own otherwise.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace this command's files in OUT.")] = False,
 ) -> None:
     """Fit an encoding model: a backbone's layers, ridge regression with a penalty per voxel, accuracy on held-out images.
 
@@ -45,6 +45,8 @@ def fit(
     settings = read_config(settings_file, FitSettings)
     given = [Responses.read(folder) for folder in responses]
     _refuse_repeated_subjects(given)
+    for one in given:
+        one.verify()
     subjects = [average_repetitions(one) for one in given]
     backbone = load_backbone(settings.backbone, weights or settings.weights, choose_device(device))
     space = design_features(backbone, settings.layers or backbone.default_layers, settings.budget)
@@ -73,7 +75,7 @@ def predict(
     voxels: Annotated[bool, typer.Option("--voxels", help="One column per voxel instead of one per ROI.")] = False,
     weights: Annotated[Path | None, typer.Option(help="Weights file of the backbone; its own otherwise.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Predict responses to any images: per ROI (weighted by accuracy on training data) or per voxel.
 
@@ -83,6 +85,8 @@ def predict(
     from stimgen.encoding_model import EncodingModel
     from stimgen.judge import is_predictable
 
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; name the TSV file itself")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; name another file, or give --overwrite")
     loaded = EncodingModel.read(model, weights, choose_device(device))

@@ -32,7 +32,7 @@ class Target:
     contrast: str | None = None
     """For example `FFA - EBA`."""
     name: str = ""
-    minus_others: float = Field(default=0.25, ge=0)
+    minus_others: float = Field(default=0.5, ge=0)
     """For an ROI: how much the mean of the model's other ROIs counts against the image."""
     count: int | None = Field(default=None, ge=1)
     """Images to make; the file's `count` where absent."""
@@ -48,7 +48,7 @@ class Target:
     def _one_kind(self) -> "Target":
         if sum(kind is not None for kind in (self.roi, self.voxel, self.contrast)) != 1:
             raise ValueError("a target has exactly one of the keys roi, voxel and contrast")
-        if not self.label.isalnum():
+        if not (self.label.isascii() and self.label.isalnum()):
             raise ValueError(f"a target's name is letters and digits only, not {self.label!r}; set 'name'")
         return self
 

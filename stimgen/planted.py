@@ -14,22 +14,27 @@ from stimgen.cortex import Cortex, draw_receptive_fields, pool_receptive_fields,
 from stimgen.features import read_batch
 
 _BATCH = 16
-Pooled = dict[str, Float[np.ndarray, "images voxels channels"]]
+Pooled = dict[str, Float[np.ndarray, "_images _voxels _channels"]]  # underscored axes: each ROI has its own channels
 
 
-def pool_files(cortex: Cortex, subject: str, paths: Sequence[Path]) -> Pooled:
-    """Return for each ROI its layer's channels, averaged with every voxel's receptive field, for every image file."""
+def pool_files(cortex: Cortex, subjects: Sequence[str], paths: Sequence[Path]) -> dict[str, Pooled]:
+    """Return for each subject and ROI the ROI's layer, averaged with every voxel's receptive field, for every image file.
+
+    All subjects see an image in the same forward pass.
+    """
     backbone = load_backbone(cortex.backbone)
     layers = share_layers(cortex.rois)
     backbone.check_layers(layers)
-    fields = {roi.name: draw_receptive_fields(cortex, subject, roi) for roi in cortex.rois}
-    collected: dict[str, list[np.ndarray]] = {roi.name: [] for roi in cortex.rois}
-    for start in track(range(0, len(paths), _BATCH), description=f"cortex sub-{subject}", console=progress_console()):
+    fields = {(subject, roi.name): draw_receptive_fields(cortex, subject, roi) for subject in subjects for roi in cortex.rois}
+    collected: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in fields}
+    for start in track(range(0, len(paths), _BATCH), description="planted brain", console=progress_console()):
         with torch.no_grad():
             activations = backbone.activations(read_batch(backbone, paths[start : start + _BATCH]), layers)
-            for roi in cortex.rois:
-                collected[roi.name].append(pool_receptive_fields(activations[roi.layer], fields[roi.name], roi.rf_sd).cpu().numpy())
-    return {name: np.concatenate(parts) for name, parts in collected.items()}
+            for subject in subjects:
+                for roi in cortex.rois:
+                    pooled = pool_receptive_fields(activations[roi.layer], fields[subject, roi.name], roi.rf_sd)
+                    collected[subject, roi.name].append(pooled.cpu().numpy())
+    return {subject: {roi.name: np.concatenate(collected[subject, roi.name]) for roi in cortex.rois} for subject in subjects}
 
 
 def respond_all(cortex: Cortex, subject: str, reference: Pooled, pooled: Pooled) -> Float[np.ndarray, "images voxels"]:

@@ -103,7 +103,7 @@ def fit_ridge(
     x, mean_response = standardizer.apply(features[train]), responses[train].mean(axis=0)
     y = (responses[train] - mean_response).astype(np.float32)
     splits = list(GroupKFold(folds).split(x, groups=train_groups))
-    search = KernelRidgeCV(alphas=penalties, kernel="linear", cv=splits).fit(x, y)
+    search = KernelRidgeCV(alphas=penalties, kernel="linear", cv=splits, warn=False).fit(x, y)
     chosen = np.asarray(search.best_alphas_, dtype=np.float32)
     test_predictions = np.asarray(search.predict(standardizer.apply(features[is_test]))) + mean_response
     return RidgeFit(
@@ -123,7 +123,7 @@ def _refit(
 ) -> Readout:
     standardizer = standardize(features, layer_of_feature)
     x, intercept = standardizer.apply(features), responses.mean(axis=0)
-    model = KernelRidge(alpha=penalties, kernel="linear").fit(x, (responses - intercept).astype(np.float32))
+    model = KernelRidge(alpha=penalties, kernel="linear", warn=False).fit(x, (responses - intercept).astype(np.float32))
     coefficients = np.asarray(model.get_primal_coef(), dtype=np.float32)
     return Readout(coefficients, intercept.astype(np.float32), standardizer.mean, standardizer.scale)
 
@@ -137,7 +137,7 @@ def _score_folds(
     """Return the correlation over all left-out images of cross-validated prediction and response."""
     predicted = np.empty_like(y)
     for inside, outside in splits:
-        predicted[outside] = KernelRidge(alpha=penalties, kernel="linear").fit(x[inside], y[inside]).predict(x[outside])
+        predicted[outside] = KernelRidge(alpha=penalties, kernel="linear", warn=False).fit(x[inside], y[inside]).predict(x[outside])
     return _correlate(y, predicted)
 
 

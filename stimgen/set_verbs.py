@@ -24,8 +24,8 @@ def pool(
     ] = None,
     count: Annotated[int, typer.Option(min=2, help="Crops to cut.")] = 420,
     size_px: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the crops' places and sizes.")] = 1,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the crops' places and sizes.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace this command's files in OUT.")] = False,
 ) -> None:
     """Cut a pool of natural images out of photographs: what models are fitted on and controls are chosen from.
 

@@ -74,7 +74,7 @@ def test_variance_is_unbiased_where_no_component_is_near_zero() -> None:
     assert np.mean(variances) == pytest.approx(true, rel=0.03)
 
 
-DESIGNS = {  # science.md's designs; residual sd 1.8 / sqrt(repetitions)
+DESIGNS = {  # residual sd 1.8 / sqrt(repetitions)
     "2 subjects, 10 images, 10 repetitions": (2, (10, 10), (0.2, 0.5, 0.57)),
     "4 subjects, 10 images, 10 repetitions": (4, (10, 10), (0.3, 0.5, 0.57)),
     "6 subjects, 25 images, 6 repetitions": (6, (25, 25), (0.3, 0.5, 0.73)),
@@ -98,7 +98,7 @@ def test_an_ordinary_t_test_would_fail_on_the_same_tables() -> None:
     for _ in range(800):
         a, b = draw_null(rng, 8, (5, 5), (0.2, 0.6, 0.4))
         rejected += stats.ttest_rel(a.mean(axis=1), b.mean(axis=1)).pvalue < 0.05
-    assert rejected / 800 > 0.2  # images are taken as fixed: science.md has .37 for 8 x 5 x 20
+    assert rejected / 800 > 0.2  # images are taken as fixed: such tests claim too often
 
 
 def test_refuses_one_image_and_no_variance() -> None:

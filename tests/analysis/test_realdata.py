@@ -1,4 +1,4 @@
-"""Measured data: the figures that a correct first level finds (../shared/data/README.md)."""
+"""Measured data: the figures that a correct first level finds in them."""
 
 import re
 import shutil

@@ -17,7 +17,7 @@ from tests.analysis.planted import make_protocol
 from tests.analysis.tables import draw_table
 
 DESIGNS = ((2, 10, 10), (4, 10, 10), (6, 25, 6), (8, 5, 20), (4, 5, 4), (3, 8, 6), (12, 20, 4))  # subjects, images a set, repetitions
-SDS = {"noise only": (0.0, 0.0), "as science.md": (0.3, 0.5), "subjects differ most": (1.0, 0.3), "images differ most": (0.1, 1.0)}
+SDS = {"noise only": (0.0, 0.0), "subject .3, image .5": (0.3, 0.5), "subjects differ most": (1.0, 0.3), "images differ most": (0.1, 1.0)}
 TRIAL_SD = 1.8
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from protocols.errors import InputError
+from protocols.output_folder import staged_folder
 from protocols.provenance import Provenance
 from protocols.responses import IMAGE_COLUMNS, TRIAL_COLUMNS, VOXEL_COLUMNS, Responses
 from tests.protocols.strategies import make_table, tables
@@ -136,3 +137,20 @@ def test_an_incomplete_folder_is_refused(written):
     (written / "provenance.json").unlink()
     with pytest.raises(InputError, match=r"has no provenance\.json, so it is incomplete"):
         Responses.read(written)
+
+
+def test_verify_finds_a_missing_image_and_a_changed_file(tmp_path, responses):
+    folder = tmp_path / "sub-07"
+    with staged_folder(folder, Provenance("test")) as staging:
+        responses.write(staging)
+        for name in responses.images["image_file"]:
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_bytes(b"an image")
+    whole = Responses.read(folder)
+    whole.verify()
+    whole.image_paths()[1].write_bytes(b"another")
+    with pytest.raises(InputError, match=r"does not match its sha256 in provenance\.json; copy the folder again"):
+        whole.verify()
+    whole.image_paths()[1].unlink()
+    with pytest.raises(InputError, match=r"images\.tsv row 3: image '.*' is missing; copy the folder again"):
+        whole.verify()
