@@ -15,7 +15,7 @@ from analysis.figures import choose_color, draw_conditions, draw_matrix, draw_pr
 from analysis.group import MEAN, GroupResult
 from analysis.image_responses import ImageResponses, average_runs
 from analysis.map_contrasts import TARGET
-from analysis.sentences import answer_question, describe_claims, describe_comparison, describe_gate, describe_rest, format_p
+from analysis.sentences import answer_question, describe_claims, describe_comparison, describe_gate, describe_rest, find_reversed, format_p
 from protocols.errors import InputError
 from protocols.protocol import OTHER, split_contrast
 from protocols.roi_table import RoiTable
@@ -60,7 +60,7 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
         "title": result.summary["title"] or "ROI validation",
         "answer": answer_question(result),
         "claims": describe_claims(result),
-        "overview": _lay_out_overview(result.tests),
+        "overview": _lay_out_overview(result),
         "rest": describe_rest(result),
         "gate": describe_gate(result),
         "summary": result.summary,
@@ -194,11 +194,16 @@ def _read_sessions(bids: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _lay_out_overview(tests: pd.DataFrame) -> dict[str, Any]:
+def _lay_out_overview(result: GroupResult) -> dict[str, Any]:
     """Return ROIs by contrasts with estimate, interval and verdict, for the head of the page."""
+    tests = result.tests
     rows = tests[tests["family"].isin((PRIMARY, SECONDARY, EXPLORATORY))]
     contrasts = list(dict.fromkeys(rows["expression"]))
-    cells = {(row["roi"], row["expression"]): _lay_out_verdict(row) for row in _format_tests(rows)}
+    against = find_reversed(result)[rows.index]
+    cells = {
+        (row["roi"], row["expression"]): _lay_out_verdict(row, bool(is_reversed))
+        for row, is_reversed in zip(_format_tests(rows), against, strict=True)
+    }
     rois = [{"name": roi, "cells": [cells.get((roi, one)) for one in contrasts]} for roi in dict.fromkeys(rows["roi"])]
     return {
         "contrasts": [describe_comparison(one) for one in contrasts] if _all_own(contrasts) else contrasts,
@@ -207,12 +212,14 @@ def _lay_out_overview(tests: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _lay_out_verdict(row: dict[str, Any]) -> dict[str, Any]:
+def _lay_out_verdict(row: dict[str, Any], is_reversed: bool) -> dict[str, Any]:
     verdict = (
         "exploratory"
         if not row["planned"]
         else "claimed"
         if row["claimed"]
+        else "the reverse"
+        if is_reversed
         else "not reached"
         if row["p_corrected"] == NOT_REACHED
         else "not shown"

@@ -50,9 +50,9 @@ def describe_claims(result: GroupResult) -> list[str]:
 def describe_rest(result: GroupResult) -> list[str]:
     """Return a sentence for each planned contrast about the ROIs in which it was not shown."""
     sentences = []
-    planned = result.tests[result.tests["family"].isin((PRIMARY, SECONDARY))]
+    planned = result.tests[result.tests["family"].isin((PRIMARY, SECONDARY))].assign(reversed=find_reversed(result))
     for (_, expression), rows in planned.groupby(["contrast", "expression"], sort=False):
-        reached = rows[~rows["claimed"] & rows["p_corrected"].notna()]
+        reached = rows[~rows["claimed"] & ~rows["reversed"] & rows["p_corrected"].notna()]
         unreached = rows[rows["p_corrected"].isna()]
         if len(reached):
             parts = [f"{row['roi']} (corrected p {format_p(row['p_corrected'])})" for row in reached.to_dict("records")]
@@ -60,12 +60,21 @@ def describe_rest(result: GroupResult) -> list[str]:
             sentences.append(
                 f"{_own(str(expression))} more than {describe_comparison(str(expression))} was not shown in {', '.join(parts)}{why}."
             )
+        sentences += [_describe_reversal(row) for row in rows[rows["reversed"]].to_dict("records")]
         if len(unreached):
             rois = ", ".join(unreached["roi"])
             sentences.append(
                 f"{_own(str(expression))} against {describe_comparison(str(expression))} was not tested in {rois}: no primary effect there."
             )
     return sentences
+
+
+def find_reversed(result: GroupResult) -> "pd.Series[bool]":
+    """Mark the planned tests whose effect is significant against the planned direction; never claimed, and never to be hidden."""
+    tests = result.tests
+    planned = tests["family"].isin((PRIMARY, SECONDARY)) & _gate_passed(result)
+    against: pd.Series[bool] = planned & (tests["p_corrected"] <= result.summary["alpha"]) & (tests["estimate_psc"] < 0)
+    return against
 
 
 def describe_gate(result: GroupResult) -> str:
@@ -95,6 +104,11 @@ def format_p(p: float) -> str:
 def _describe_test(row: Mapping[Hashable, Any]) -> str:
     comparison, p = describe_comparison(row["expression"]), format_p(row["p_corrected"])
     return f"{row['roi']}: {_own(row['expression']).lower()} more than {comparison}, by {_say_estimate(row)}, corrected p {p}."
+
+
+def _describe_reversal(row: Mapping[Hashable, Any]) -> str:
+    comparison, p = describe_comparison(row["expression"]), format_p(row["p_corrected"])
+    return f"The reverse in {row['roi']}: {_own(row['expression']).lower()} less than {comparison}, {_say_estimate(row)}, corrected p {p}."
 
 
 def _say_estimate(row: Mapping[Hashable, Any]) -> str:

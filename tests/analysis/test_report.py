@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from analysis.group import GroupResult, Question, analyze
-from analysis.sentences import answer_question, describe_claims, describe_gate, describe_rest
+from analysis.sentences import answer_question, describe_claims, describe_gate, describe_rest, find_reversed
 from protocols.errors import InputError
 from protocols.protocol import Contrast
 from tests.analysis.planted import Study, make_protocol, make_set
@@ -44,6 +44,18 @@ def test_answer_where_nothing_holds() -> None:
     assert "not passed, so nothing is claimed" in describe_gate(result)
     assert describe_rest(result)[0].startswith("Own images more than the other images was not shown in V3 (corrected p = .")
     assert "was not tested in V3, LO, EBA, FFA, RSC: no primary effect there." in describe_rest(result)[1]
+
+
+def test_an_effect_against_the_planned_direction_is_told_as_such_and_never_claimed() -> None:
+    result = answer(3, effect=2.0)
+    row = result.tests.index[(result.tests["expression"] == "target - natural") & (result.tests["roi"] == "RSC")][0]
+    result.tests.loc[row, ["estimate_psc", "ci_low", "ci_high", "p_corrected", "claimed"]] = [-0.48, -0.74, -0.22, 0.028, False]
+    assert list(result.tests.index[find_reversed(result)]) == [row]
+    minus = "\N{MINUS SIGN}"
+    effect = f"{minus}0.48 % signal change [{minus}0.74, {minus}0.22], corrected p = .0280"
+    assert describe_rest(result) == [f"The reverse in RSC: own images less than natural images, {effect}."]
+    result.tests.loc[row, "p_corrected"] = 0.06
+    assert describe_rest(result) == ["Own images more than natural images was not shown in RSC (corrected p = .0600)."]
 
 
 def test_answer_says_what_the_claimed_column_says_and_nothing_else() -> None:
