@@ -1,5 +1,6 @@
 """A model survives its folder unchanged, weighs voxels by their accuracy, and refuses what does not belong to it."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from protocols.errors import InputError
 from protocols.provenance import Provenance
-from stimgen.encoding_model import EncodingModel, Readout, find_weights
+from stimgen.encoding_model import EncodingModel, Readout, _save_arrays, find_weights
 from stimgen.features import design_features
 from tests.stimgen.tiny import draw_images, make_tiny_model, make_voxels
 
@@ -161,3 +163,22 @@ def test_weights_files_are_matched_by_content(saved, tmp_path):
     assert find_weights(folder, [other]) is None
     assert find_weights(folder, []) is None
     assert EncodingModel.read(folder, own).space.backbone.weights_sha256 == model.space.backbone.weights_sha256
+
+
+def test_a_full_disk_is_an_os_error_with_the_file_s_name(monkeypatch):
+    def save_to_full_disk(_arrays: object, _path: Path) -> None:
+        raise SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {errno.ENOSPC})")
+
+    monkeypatch.setattr("stimgen.encoding_model.save_file", save_to_full_disk)
+    with pytest.raises(OSError, match="No space left on device") as failure:
+        _save_arrays({}, Path("readout.safetensors"))
+    assert (failure.value.errno, failure.value.filename) == (errno.ENOSPC, "readout.safetensors")
+
+
+def test_another_failure_to_save_is_not_taken_for_a_full_disk(monkeypatch):
+    def refuse(_arrays: object, _path: Path) -> None:
+        raise SafetensorError("something else")
+
+    monkeypatch.setattr("stimgen.encoding_model.save_file", refuse)
+    with pytest.raises(SafetensorError, match="something else"):
+        _save_arrays({}, Path("readout.safetensors"))
