@@ -22,7 +22,7 @@ _DOT, _CHANGED_DOT = (255, 0, 0), (255, 255, 0)
 _TIMED_FLIPS = 40
 _TOO_FAST = 1.5  # times nominal: nothing holds the flips back, so there is no vertical blank to wait for
 _SPIN_NS = 2_000_000  # sleeping is not exact; the last 2 ms before a virtual refresh are spent awake
-_REHEARSE_HINT = "on a machine without a screen use xvfb-run, or --rehearse, which needs none"
+_REHEARSE_HINT = "on a machine without one, use xvfb-run, or --rehearse, which needs no screen"
 
 
 class PsychoPyScreen:

@@ -18,7 +18,7 @@ from protocols.responses import Responses
 from stimgen.accuracy import estimate_noise_ceiling
 from stimgen.encoding_model import EncodingModel, Readout
 from stimgen.features import FeatureSpace
-from stimgen.ridge import RidgeFit, fit_ridge, split_groups
+from stimgen.ridge import RidgeFit, check_folds, fit_ridge, split_groups
 
 
 @config
@@ -105,6 +105,26 @@ def index_images(subjects: Sequence[SubjectData]) -> tuple[list[Path], list[npt.
     return paths, indices
 
 
+def hold_out(settings: FitSettings, subjects: Sequence[SubjectData]) -> list[npt.NDArray[np.bool_]]:
+    """Mark every subject's test images: the same groups of images in all subjects.
+
+    Raises
+    ------
+    InputError
+        When a subject has too few images to hold any out, or fewer groups left than folds.
+    """
+    groups = sorted({group for data in subjects for group in data.groups})
+    is_test_group = split_groups(groups, settings.test_fraction, np.random.default_rng(settings.seed))
+    test_groups = {group for group, is_test in zip(groups, is_test_group, strict=True) if is_test}
+    held = [np.array([group in test_groups for group in data.groups]) for data in subjects]
+    for data, is_test in zip(subjects, held, strict=True):
+        if is_test.sum() < 2 or (~is_test).sum() < 2:
+            held_out = f"{settings.test_fraction:g} of them"
+            raise InputError(f"subject {data.subject}: {len(data.groups)} images are too few to hold {held_out} out; give more images")
+        check_folds(data.groups, is_test, settings.folds)
+    return held
+
+
 def fit_subjects(
     settings: FitSettings,
     space: FeatureSpace,
@@ -116,20 +136,11 @@ def fit_subjects(
 
     The table (`subject roi measured predicted`, one row per test image and ROI, ROI means) is what accuracy per ROI is computed from.
     """
-    groups = sorted({group for data in subjects for group in data.groups})
-    is_test_group = split_groups(groups, settings.test_fraction, np.random.default_rng(settings.seed))
-    test_groups = {group for group, is_test in zip(groups, is_test_group, strict=True) if is_test}
     fits = []
-    for data, index in zip(subjects, indices, strict=True):
-        is_test = np.array([group in test_groups for group in data.groups])
-        if is_test.sum() < 2 or (~is_test).sum() < 2:
-            held_out = f"{settings.test_fraction:g} of them"
-            raise InputError(f"subject {data.subject}: {len(data.groups)} images are too few to hold {held_out} out; give more images")
+    for data, index, is_test in zip(subjects, indices, hold_out(settings, subjects), strict=True):
         fit = fit_ridge(features[index], data.responses, space.layer_of_feature, data.groups, is_test, settings.folds, settings.penalties)
         fits.append((data, is_test, fit))
-    model = EncodingModel(
-        space, _join_readouts([fit for _, _, fit in fits]), _join_voxels(fits), _write_card(settings, fits, sorted(test_groups))
-    )
+    model = EncodingModel(space, _join_readouts([fit for _, _, fit in fits]), _join_voxels(fits), _write_card(settings, fits))
     return model, pd.concat([_tabulate_test(*entry) for entry in fits], ignore_index=True)
 
 
@@ -153,15 +164,13 @@ def _join_voxels(fits: Sequence[tuple[SubjectData, npt.NDArray[np.bool_], RidgeF
     return pd.concat(tables, ignore_index=True)
 
 
-def _write_card(
-    settings: FitSettings, fits: Sequence[tuple[SubjectData, npt.NDArray[np.bool_], RidgeFit]], test_groups: Sequence[str]
-) -> dict[str, Any]:
+def _write_card(settings: FitSettings, fits: Sequence[tuple[SubjectData, npt.NDArray[np.bool_], RidgeFit]]) -> dict[str, Any]:
     penalties = [fit.penalties.tolist() for _, _, fit in fits]
     return {
         "settings": config_values(settings),
         "subjects": [data.subject for data, _, _ in fits],
         "images": {data.subject: len(data.paths) for data, _, _ in fits},
-        "test_groups": list(test_groups),
+        "test_groups": sorted({group for data, is_test, _ in fits for group, held in zip(data.groups, is_test, strict=True) if held}),
         "penalties": [round(value, 6) for subject in penalties for value in subject],
         "refit": "coefficients refitted on all images with the penalties chosen on training images; cv_r and test_r measured before",
     }

@@ -39,7 +39,7 @@ def fit(
     from stimgen.accuracy import draw_accuracy, summarize_accuracy
     from stimgen.backbone import choose_device, load_backbone
     from stimgen.features import design_features
-    from stimgen.fit import FitSettings, average_repetitions, fit_subjects, index_images
+    from stimgen.fit import FitSettings, average_repetitions, fit_subjects, hold_out, index_images
 
     refuse_non_empty(out, overwrite)
     settings = read_config(settings_file, FitSettings)
@@ -48,6 +48,7 @@ def fit(
     for one in given:
         one.verify()
     subjects = [average_repetitions(one) for one in given]
+    hold_out(settings, subjects)  # refuses too few images before the features are computed
     backbone = load_backbone(settings.backbone, weights or settings.weights, choose_device(device))
     space = design_features(backbone, settings.layers or backbone.default_layers, settings.budget)
     paths, indices = index_images(subjects)

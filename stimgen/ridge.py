@@ -79,6 +79,13 @@ def split_groups(groups: Sequence[str], fraction: float, rng: np.random.Generato
     return np.array([group in chosen for group in groups])
 
 
+def check_folds(groups: Sequence[str], is_test: npt.NDArray[np.bool_], folds: int) -> None:
+    """Refuse fewer training groups of images than folds."""
+    count = len({group for group, held in zip(groups, is_test, strict=True) if not held})
+    if count < folds:
+        raise InputError(f"{count} training groups of images for {folds} folds; give more images, or lower 'folds'")
+
+
 def fit_ridge(
     features: Float[np.ndarray, "images features"],
     responses: Float[np.ndarray, "images voxels"],
@@ -97,8 +104,7 @@ def fit_ridge(
     """
     train = np.flatnonzero(~is_test)
     train_groups = [groups[index] for index in train]
-    if len(set(train_groups)) < folds:
-        raise InputError(f"{len(set(train_groups))} training groups of images for {folds} folds; give more images, or lower 'folds'")
+    check_folds(groups, is_test, folds)
     standardizer = standardize(features[train], layer_of_feature)
     x, mean_response = standardizer.apply(features[train]), responses[train].mean(axis=0)
     y = (responses[train] - mean_response).astype(np.float32)
