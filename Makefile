@@ -31,7 +31,7 @@ check: $(READY)
 
 bench: $(READY) system
 	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 5
-	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 20 --null --size smallest
+	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 20 --null --size smallest --image-sets 4
 	$(BIN)/python -m tests.benchmarks.bench_calibration
 
 system:

@@ -20,6 +20,9 @@ def main(
     first: Annotated[int, typer.Option(help="The first seed.")] = 1,
     null: Annotated[bool, typer.Option("--null", help="Participants whose tuning is unrelated to the images.")] = False,
     size: Annotated[str, typer.Option(help="standard or smallest.")] = "standard",
+    image_sets: Annotated[
+        int, typer.Option(min=1, help="Seeds that make images of their own; later ones scan new participants on them in turn.")
+    ] = 1000,
     jobs: Annotated[int, typer.Option(min=1, help="Demos at a time, each on one core where there are several.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder for the demos and the table.")] = Path("out/demo_seeds"),
 ) -> None:
@@ -32,7 +35,7 @@ def main(
     threads = None if jobs == 1 else "1"
     rows: list[dict[str, object]] = []
     with ThreadPoolExecutor(jobs) as pool:
-        pending = [pool.submit(_run_seed, seed, null, size, out / kind, threads) for seed in range(first, first + seeds)]
+        pending = [pool.submit(_run_seed, seed, null, size, out / kind, threads, image_sets) for seed in range(first, first + seeds)]
         for one in pending:
             rows.append(one.result())
             print(pd.DataFrame(rows).to_string(index=False), flush=True)
@@ -41,12 +44,14 @@ def main(
     _print_count(table, null)
 
 
-def _run_seed(seed: int, null: bool, size: str, folder: Path, threads: str | None) -> dict[str, object]:
+def _run_seed(seed: int, null: bool, size: str, folder: Path, threads: str | None, image_sets: int) -> dict[str, object]:
     """Run the demo's commands, their output into a log beside its folder, and read its answer."""
     demo = folder / f"seed{seed:02d}"
     start = time.perf_counter()
     if not (demo / "report.html").is_file():
         settings = {"SEED": str(seed), "NULL": str(int(null)), "SIZE": size, "DEMO": str(demo), "IMAGES": "", "WINDOW": "0"}
+        if seed > image_sets:
+            settings["REUSE"] = str(folder / f"seed{(seed - 1) % image_sets + 1:02d}")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, **settings, "PATH": path, **({"OMP_NUM_THREADS": threads} if threads else {})}
         with demo.with_suffix(".log").open("w") as log:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole experiment on planted participants, by the public commands a lab would type, each printed as it runs.
 # `make demo` calls it; SEED, NULL=1 (participants whose tuning has nothing to do with the images), SIZE (standard or
-# smallest), DEMO (the folder), IMAGES (your own photographs) and WINDOW=0 (no real window) choose the variant.
+# smallest), DEMO (the folder), IMAGES (your own photographs), WINDOW=0 (no real window)
+# and REUSE (an earlier demo's folder, whose models and images are shown to these participants) choose the variant.
 set -euo pipefail
 
 examples=tests/examples
@@ -23,21 +24,25 @@ mkdir -p "$DEMO"
 part() { printf '\n== %s\n' "$*"; }
 run() { printf '\n$ %s\n' "$*"; "$@"; }
 
-part "Encoding models: natural images, two participants' responses to them, a model to make images and one to judge them"
-run stimgen pool --count "$pool" --seed "$SEED" --out "$DEMO/pool" ${IMAGES:+--images "$IMAGES"}
-run stimgen cortex "$DEMO/pool" --subject 01 --subject 02 --tuning-seed "$SEED" --out "$DEMO/responses"
-for network in lite0 lite1; do
-    run stimgen fit "$examples/fit_$network.toml" --responses "$DEMO/responses/sub-01" --responses "$DEMO/responses/sub-02" \
-        --out "$DEMO/models/$network"
-done
+make_images() {
+    part "Encoding models: natural images, two participants' responses to them, a model to make images and one to judge them"
+    run stimgen pool --count "$pool" --seed "$SEED" --out "$DEMO/pool" ${IMAGES:+--images "$IMAGES"}
+    run stimgen cortex "$DEMO/pool" --subject 01 --subject 02 --tuning-seed "$SEED" --out "$DEMO/responses"
+    for network in lite0 lite1; do
+        run stimgen fit "$examples/fit_$network.toml" --responses "$DEMO/responses/sub-01" --responses "$DEMO/responses/sub-02" \
+            --out "$DEMO/models/$network"
+    done
 
-part "Images for five regions, with their controls"
-run stimgen generate "$targets" --model "$DEMO/models/lite0" --judge "$DEMO/models/lite1" --pool "$DEMO/pool" --seed "$SEED" \
-    --out "$DEMO/stimuli"
-run stimgen check "$DEMO/stimuli"
+    part "Images for five regions, with their controls"
+    run stimgen generate "$targets" --model "$DEMO/models/lite0" --judge "$DEMO/models/lite1" --pool "$DEMO/pool" --seed "$SEED" \
+        --out "$DEMO/stimuli"
+    run stimgen check "$DEMO/stimuli"
+}
+[ -n "${REUSE:-}" ] || make_images
+made=${REUSE:-$DEMO}
 
 part "The scan: four participants, two of whom no model has seen"
-run experiment plan "$protocol" --set "$DEMO/stimuli" --subjects 4 --seed "$SEED" --out "$DEMO/plan"
+run experiment plan "$protocol" --set "$made/stimuli" --subjects 4 --seed "$SEED" --out "$DEMO/plan"
 run experiment check "$DEMO/plan"
 show_in_window() { # a few trials in a real window, the trigger coming from another process through a pseudo-terminal
     if [ -z "${DISPLAY:-}" ] && [ "$(uname)" = Linux ]; then
@@ -75,7 +80,7 @@ else
     others="--tuning-seed $SEED"
 fi
 # shellcheck disable=SC2086 # the options are words
-run stimgen cortex "$DEMO/stimuli" --reference "$DEMO/pool" --noise-free $others --subject 01 --subject 02 --subject 03 --subject 04 \
+run stimgen cortex "$made/stimuli" --reference "$made/pool" --noise-free $others --subject 01 --subject 02 --subject 03 --subject 04 \
     --out "$DEMO/true_responses"
 {
     echo "seed = $SEED"
@@ -83,10 +88,10 @@ run stimgen cortex "$DEMO/stimuli" --reference "$DEMO/pool" --noise-free $others
         printf '\n[[participants]]\nsubject = "%s"\nresponses = "%s/true_responses/sub-%s"\n' "$subject" "$DEMO" "$subject"
     done
 } > "$DEMO/scanner.toml"
-run analysis simulate "$DEMO/scanner.toml" --plan "$DEMO/plan" --set "$DEMO/stimuli" --out "$DEMO/bids"
+run analysis simulate "$DEMO/scanner.toml" --plan "$DEMO/plan" --set "$made/stimuli" --out "$DEMO/bids"
 
 part "The analysis: did each region respond more to its own images?"
 run analysis glm "$DEMO/bids" --protocol "$protocol" --confounds motion6 --out "$DEMO/derivatives/glm"
 run analysis rois "$DEMO/bids" --betas "$DEMO/derivatives/glm" --out "$DEMO/derivatives/rois"
 run analysis group "$DEMO/derivatives/rois/roi_table.tsv" --protocol "$protocol" --out "$DEMO/group"
-run analysis report "$DEMO/group" --set "$DEMO/stimuli" --bids "$DEMO/bids" --model "$DEMO/models/lite0" --out "$DEMO/report.html"
+run analysis report "$DEMO/group" --set "$made/stimuli" --bids "$DEMO/bids" --model "$made/models/lite0" --out "$DEMO/report.html"
