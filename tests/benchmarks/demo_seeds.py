@@ -68,13 +68,15 @@ def _read_answer(group: Path) -> dict[str, object]:
         "wins_mean": wins["mean"],
         "rois": wins["rois"],
         "specificity_p": round(float(tests.loc[gate, "p"].iloc[0]), 4),
-        "claims": int(tests["claimed"].sum()),
+        "specific": bool(tests.loc[gate, "claimed"].iloc[0]),
+        "claims": int(tests.loc[~gate, "claimed"].sum()),
     }
 
 
 def _print_count(table: pd.DataFrame, null: bool) -> None:
     fewest = table[[column for column in table if column.startswith("wins_") and column != "wins_mean"]].min(axis=1)
-    print(f"nothing claimed: {(table['claims'] == 0).sum()} of {len(table)} seeds")
+    print(f"nothing claimed of any ROI: {(table['claims'] == 0).sum()} of {len(table)} seeds")
+    print(f"nor specificity over all ROIs: {((table['claims'] == 0) & ~table['specific']).sum()} of {len(table)} seeds")
     if not null:
         print(f"all ROIs but at most one, in every participant: {(fewest >= table['rois'] - 1).sum()} of {len(table)} seeds")
         print(f"all ROIs on average: {(table['wins_mean'] == table['rois']).sum()} of {len(table)} seeds")
