@@ -165,7 +165,7 @@ def test_no_display_is_no_go_and_run_says_that_a_rehearsal_works(experiment, pla
     code, _, err = experiment(*command)
     assert code == 1
     assert "no display: DISPLAY is not set" in err
-    assert "--rehearse, which needs none" in err
+    assert "--rehearse, which needs no screen" in err
     monkeypatch.setenv("DISPLAY", ":9999")
     assert "no display: ':9999' does not answer" in experiment(*command)[2]
     assert not (tmp_path / "bids" / "participants.tsv").exists()
