@@ -3,10 +3,6 @@
 Polling once per frame loses short keys and stamps them late (shared measurements: 7 of 40 lost); these threads do not.
 """
 
-import contextlib
-import ctypes
-import io
-import sys
 import threading
 import time
 from collections import deque
@@ -14,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.key_queue import start_queues
 from experiment.stage import ABORT_KEY, NS_PER_S, Inputs, Press
 from protocols.errors import InputError
 
-_QUEUE_START_US = 50_000  # a queue's thread speaks within a millisecond of its start
 _KEY_POLL_S = 0.001  # the psychtoolbox queue's own waiting holds Python's lock, so the thread sleeps instead
 _CLOCK_DELAY_S = 1.0  # an emulated scanner starts this long after the session begins to listen
 _NAMED_KEYS = {8: "backspace", 9: "tab", 10: "return", 13: "return", 27: "escape", 32: "space", 127: "delete"}
@@ -178,7 +174,7 @@ class Keyboard:
         self._names = [str(name) for name in names]
         try:
             self._queues = [hid.Keyboard(index) for index in indices]
-            _start_queues(self._queues)
+            start_queues(self._queues)
         except Exception as problem:
             raise InputError(f"keyboard: psychtoolbox's key queue cannot be opened ({problem}); close other programs that use it") from None
         self._stop = threading.Event()
@@ -234,20 +230,6 @@ def open_inputs(source: TriggerSource, now_ns: Callable[[], int]) -> list[Inputs
     elif source.kind == "emulate":
         device.append(ClockTrigger(now_ns, float(source.name)))
     return [Keyboard(), *device]
-
-
-def _start_queues(queues: list[Any]) -> None:
-    """Start psychtoolbox's key queues so that a user without real-time priority does not lose the interpreter.
-
-    Each queue's own thread then says so on Python's stdout without holding Python's lock, and a write that gives the lock away
-    in between aborts the process. Until the threads have spoken this one therefore keeps the lock (a PyDLL call does), and what
-    they say goes into a string, whose writing never gives it away.
-    """
-    with contextlib.redirect_stdout(io.StringIO()):
-        for queue in queues:
-            queue.queue_start()
-            if sys.platform == "linux":
-                ctypes.PyDLL(None).usleep(_QUEUE_START_US)
 
 
 def _import_psychtoolbox() -> tuple[Any, Callable[[], float]]:
