@@ -13,6 +13,7 @@ from protocols.errors import InputError
 from protocols.events import Event, Events
 from protocols.protocol import Probe, Protocol
 from protocols.run_name import RunName
+from protocols.tables import read_json
 
 _PARTIAL = "desc-partial_events.tsv"
 
@@ -101,10 +102,9 @@ def recover_run(files: RunFiles) -> tuple[Events, Path | None]:
 def _read_sidecar(files: RunFiles) -> dict[str, Any]:
     """Return the JSON written at the run's start; the table beside it may be torn, so it is not read."""
     try:
-        sidecar: dict[str, Any] = json.loads(files.events.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return read_json(files.events.with_suffix(".json"), "recover the run again")
+    except InputError:
         return {}
-    return sidecar
 
 
 def _put_aside(files: RunFiles) -> Path | None:

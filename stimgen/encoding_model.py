@@ -20,7 +20,7 @@ from torch import Tensor
 from protocols.config import parse_config
 from protocols.errors import InputError
 from protocols.provenance import Provenance, hash_file
-from protocols.tables import Columns, check_columns, check_unique, read_tsv, write_text, write_tsv
+from protocols.tables import Columns, check_columns, check_unique, read_json, read_tsv, write_text, write_tsv
 from stimgen.backbone import load_backbone
 from stimgen.features import FeatureSpace, PooledLayer
 
@@ -203,10 +203,7 @@ def _read_readout(path: Path, features: int, voxels: int) -> Readout:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as problem:
-        raise InputError(f"{path}: cannot be read ({problem}); copy the model again") from None
+    card = read_json(path, "copy the model again")
     missing = [key for key in ("format_version", "backbone", "weights_sha256", "layers") if key not in card]
     if missing:
         raise InputError(f"{path}: key {missing[0]!r} is missing; copy the model again")
