@@ -23,7 +23,9 @@ FORMAT_VERSION = 1
 DISTRIBUTION = "voxdrive"
 _ROOT = Path(__file__).resolve().parent.parent
 _GIT_TIMEOUT_S = 10
-_RECORDED = ("numpy", "pandas", "pillow", "torch", "torchvision", "himalaya", "scipy", "nilearn", "statsmodels", "psychopy")
+_RECORDED = (
+    "numpy", "pandas", "pillow", "torch", "torchvision", "himalaya", "scipy", "h5py", "nibabel", "nilearn", "statsmodels", "psychopy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import typer
 
 from protocols.program import run_program
-from stimgen import cortex_verbs, generate_verb, model_verbs, set_verbs
+from stimgen import cortex_verbs, generate_verb, import_verbs, model_verbs, set_verbs
 
 app = typer.Typer(
     help="Fit encoding models from images to voxel responses, and make images that drive chosen voxels, ROIs or contrasts.",
@@ -17,6 +17,7 @@ app.command("fit")(model_verbs.fit)
 app.command("predict")(model_verbs.predict)
 app.command("generate")(generate_verb.generate)
 app.command("check")(set_verbs.check)
+app.add_typer(import_verbs.import_app, name="import")
 
 
 def main() -> None:
