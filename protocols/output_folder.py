@@ -33,7 +33,7 @@ def staged_folder(out: Path, provenance: Provenance, overwrite: bool = False) ->
     place = out.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.incomplete-", dir=place.parent))
-    staging.chmod(0o777 & ~_current_umask())
+    staging.chmod(0o777 & ~current_umask())
     try:
         yield staging
         outputs = {file.relative_to(staging).as_posix(): hash_file(file) for file in list_files(staging)}
@@ -96,7 +96,8 @@ def _explain_leftovers(staging: Path, failure: BaseException) -> None:
         failure.add_note(f"what was written so far stays in {staging}")
 
 
-def _current_umask() -> int:
+def current_umask() -> int:
+    """Return the process's umask: the permissions that new files are made without."""
     umask = os.umask(0)
     os.umask(umask)
     return umask

@@ -1,95 +1,156 @@
-"""How good an encoding model is: noise ceilings from repeated trials, accuracy per ROI as a table and a picture."""
+"""How good an encoding model is: per voxel and per ROI, against its noise ceiling, with intervals; and which layers carry it."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jaxtyping import Float, Int
+from himalaya.scoring import r2_score_split
+from jaxtyping import Float
 
+from stimgen.bootstrap import bootstrap_correlation
+from stimgen.ceiling import normalize_accuracy
 from stimgen.encoding_model import EncodingModel
+from stimgen.fit_settings import FitSettings
+from stimgen.ridge import RidgeFit, correlate
+from stimgen.subject_data import SubjectData
 
 
-def estimate_noise_ceiling(
-    betas: Float[np.ndarray, "trials voxels"], image_of_trial: Int[np.ndarray, " trials"]
-) -> Float[np.ndarray, " voxels"]:
-    """Return the highest correlation with the mean over repetitions that a perfect model can reach, per voxel.
+@dataclass(frozen=True)
+class FittedSubject:
+    """One subject's data and fit: `index` are the rows of its images in the features, `voxels` its rows of the model's table."""
 
-    With noise variance pooled within images and signal variance = variance over images of the mean minus its noise,
-    ceiling = sqrt(signal / (signal + noise / n)), n the harmonic mean number of repetitions (Allen et al. 2022, NSD:
-    noise ceiling signal-to-noise ratio). NaN where no image is repeated.
+    data: SubjectData
+    index: npt.NDArray[np.int64]
+    is_test: npt.NDArray[np.bool_]
+    fit: RidgeFit
+    voxels: pd.DataFrame
+
+    @property
+    def rois(self) -> list[str]:
+        """ROI names, in order of first appearance."""
+        return list(dict.fromkeys(self.voxels["roi"]))
+
+    @property
+    def test_groups(self) -> list[str]:
+        """Group of each test image."""
+        return [group for group, held in zip(self.data.groups, self.is_test, strict=True) if held]
+
+    def average_roi(self, roi: str, responses: Float[np.ndarray, "images voxels"]) -> Float[np.ndarray, "images 1"]:
+        """Return the mean over the ROI's voxels."""
+        mean: npt.NDArray[np.float32] = responses[:, (self.voxels["roi"] == roi).to_numpy()].mean(axis=1, keepdims=True)
+        return mean
+
+    def measure_roi(self, roi: str) -> Float[np.ndarray, "test 1"]:
+        """Return the ROI's measured mean response to each test image."""
+        return self.average_roi(roi, self.data.responses[self.is_test])
+
+
+def score_voxels(data: SubjectData, is_test: npt.NDArray[np.bool_], fit: RidgeFit, settings: FitSettings) -> pd.DataFrame:
+    """Return the model's table of one subject's voxels, with accuracies, their intervals and ceilings."""
+    groups = [group for group, held in zip(data.groups, is_test, strict=True) if held]
+    low, high = bootstrap_correlation(data.responses[is_test], fit.test_predictions, groups, np.random.default_rng(settings.seed))
+    parts = split_variance(data.responses[is_test], fit) if settings.bands else ()
+    explained = {f"r2_{name}": values for name, values in zip(settings.bands, parts, strict=True)}
+    return data.voxels.assign(
+        subject=data.subject,
+        voxel_id=[f"{data.subject}_{voxel}" for voxel in data.voxels["voxel_id"]],
+        cv_r=fit.cv_r,
+        test_r=fit.test_r,
+        test_r_low=low,
+        test_r_high=high,
+        noise_ceiling=data.noise_ceiling,
+        split_half_reliability=data.split_half,
+        normalized_accuracy=normalize_accuracy(fit.test_r, data.noise_ceiling),
+        penalty=fit.choice.penalties,
+        **explained,
+    )
+
+
+def split_variance(measured: Float[np.ndarray, "test voxels"], fit: RidgeFit) -> Float[np.ndarray, "bands voxels"]:
+    """Return the variance of test responses that each band explains; the bands' sum is the model's R2 (product measure).
+
+    Means over the test images are removed, of responses and of each band's predictions.
     """
-    count = np.bincount(image_of_trial)
-    shown = count > 0
-    if not (count > 1).any():
-        return np.full(betas.shape[1], np.nan, dtype=np.float32)
-    mean = np.zeros((len(count), betas.shape[1]))
-    np.add.at(mean, image_of_trial, betas)
-    mean[shown] /= count[shown][:, None]
-    noise = ((betas - mean[image_of_trial]) ** 2).sum(axis=0) / (count[shown] - 1).sum()
-    noise_of_mean = noise * (1 / count[shown]).mean()
-    signal = np.clip(mean[shown].var(axis=0, ddof=1) - noise_of_mean, 0, None)
-    ceiling: npt.NDArray[np.float32] = np.sqrt(signal / (signal + noise_of_mean)).astype(np.float32)
-    return ceiling
+    centered = measured.astype(np.float64) - measured.mean(axis=0, dtype=np.float64)
+    parts = fit.test_by_band - fit.test_by_band.mean(axis=1, keepdims=True)
+    explained: npt.NDArray[np.float64] = np.asarray(r2_score_split(centered, parts.astype(np.float64)))
+    return explained
 
 
-def summarize_accuracy(model: EncodingModel, test_responses: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per subject and ROI: voxels, their median cv_r, test_r and ceiling, and the ROI mean's test r.
+def summarize_accuracy(one: FittedSubject, seed: int) -> pd.DataFrame:
+    """Return one row per ROI: voxels, medians over them, and the accuracy of the mean response of all of them.
 
-    `test_responses` has one row per subject, ROI and test image: `subject roi measured predicted` (ROI means).
+    `cv_r test_r noise_ceiling normalized_accuracy` are medians over voxels; `roi_*` are of the ROI's mean response to test images.
     """
     rows = []
-    for (subject, roi), voxels in model.voxels.groupby(["subject", "roi"], sort=False):
-        tested = test_responses[(test_responses["subject"] == subject) & (test_responses["roi"] == roi)]
+    for roi in one.rois:
+        inside = (one.voxels["roi"] == roi).to_numpy()
+        measured, predicted = one.measure_roi(roi), one.average_roi(roi, one.fit.test_predictions)
+        low, high = bootstrap_correlation(measured, predicted, one.test_groups, np.random.default_rng(seed))
+        ceiling, r = np.array([one.data.roi_ceiling[roi]]), correlate(measured, predicted)
+        medians = one.voxels.loc[inside, ["cv_r", "test_r", "noise_ceiling", "normalized_accuracy"]].median()
         rows.append(
             {
-                "subject": subject,
+                "subject": one.data.subject,
                 "roi": roi,
-                "voxels": len(voxels),
-                "predictable_voxels": int((voxels["cv_r"] > 0).sum()),
-                "cv_r": voxels["cv_r"].median(),
-                "test_r": voxels["test_r"].median(),
-                "noise_ceiling": voxels["noise_ceiling"].median(),
-                "roi_test_r": np.corrcoef(tested["measured"], tested["predicted"])[0, 1] if tested["predicted"].std() > 0 else 0.0,
-                "test_images": len(tested),
+                "voxels": int(inside.sum()),
+                "predictable_voxels": int((one.voxels["cv_r"][inside] > 0).sum()),
+                **medians.to_dict(),
+                "roi_test_r": float(r[0]),
+                "roi_test_r_low": float(low[0]),
+                "roi_test_r_high": float(high[0]),
+                "roi_noise_ceiling": float(ceiling[0]),
+                "roi_normalized_accuracy": float(normalize_accuracy(r, ceiling)[0]),
+                "test_images": int(one.is_test.sum()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def draw_accuracy(model: EncodingModel, path: Path) -> None:
-    """Draw held-out r of every voxel by ROI and subject, with the median noise ceiling, as a PNG."""
-    from matplotlib.figure import Figure
+def summarize_layers(
+    model: EncodingModel, features: Float[np.ndarray, "all features"], index: dict[str, npt.NDArray[np.int64]]
+) -> pd.DataFrame:
+    """Return the share of each ROI's predicted variance that each layer carries: `subject roi layer share`.
 
-    groups = list(model.voxels.groupby(["roi", "subject"], sort=False))
-    figure = Figure(figsize=(1.5 + 0.8 * len(groups), 4), layout="constrained")
-    axes = figure.subplots()
-    rng = np.random.default_rng(0)
-    for position, (_, voxels) in enumerate(groups):
-        spread = position + rng.uniform(-0.18, 0.18, len(voxels))
-        axes.plot(
-            spread,
-            voxels["test_r"],
-            "o",
-            color="#0072B2",
-            alpha=0.6,
-            markersize=4,
-            label="voxel, held-out images" if position == 0 else "",
+    The ROI's prediction is its voxels' weighted mean; a layer's share is the covariance of its part with the whole over the whole's
+    variance (product measure), over the subject's images. Shares sum to 1 and may be negative where layers cancel.
+    """
+    readout, rows = model.readout, []
+    for subject, images in index.items():
+        voxels = (model.voxels["subject"] == subject).to_numpy()
+        rois = [
+            roi
+            for roi in dict.fromkeys(model.voxels["roi"][voxels])
+            if ((model.voxels["roi"] == roi) & voxels & (model.voxels["cv_r"] > 0)).any()
+        ]
+        weights = np.where(voxels[:, None], model.roi_weights(rois), 0) if rois else np.zeros((len(voxels), 0))
+        slopes = (readout.coefficients @ weights) / readout.feature_scale[:, None]
+        layer_of_feature = model.space.layer_of_feature
+        parts = np.stack(
+            [
+                features[np.ix_(images, layer_of_feature == number)] @ slopes[layer_of_feature == number]
+                for number in range(len(model.space.layers))
+            ]
         )
-        axes.hlines(voxels["test_r"].median(), position - 0.3, position + 0.3, color="black", label="median" if position == 0 else "")
-        ceiling = voxels["noise_ceiling"].median()
-        if np.isfinite(ceiling):
-            axes.hlines(
-                ceiling,
-                position - 0.3,
-                position + 0.3,
-                color="#D55E00",
-                linestyles="dashed",
-                label="median noise ceiling" if position == 0 else "",
-            )
-    axes.axhline(0, color="gray", linewidth=0.5)
-    axes.set_xticks(range(len(groups)), [f"{roi}\nsub-{subject}" for (roi, subject), _ in groups])
-    axes.set_ylabel("correlation, predicted with measured")
-    axes.set_ylim(min(-0.2, float(model.voxels["test_r"].min()) - 0.05), 1.02)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+        parts = parts - parts.mean(axis=1, keepdims=True)
+        whole = parts.sum(axis=0)
+        shares = (parts * whole).sum(axis=1) / (whole**2).sum(axis=0)
+        for roi, column in zip(rois, shares.T, strict=True):
+            rows += [
+                {"subject": subject, "roi": roi, "layer": layer.name, "share": share}
+                for layer, share in zip(model.space.layers, column.tolist(), strict=True)
+            ]
+    return pd.DataFrame(rows, columns=["subject", "roi", "layer", "share"])
+
+
+def summarize_bands(fitted: Sequence[FittedSubject], names: Sequence[str]) -> pd.DataFrame:
+    """Return the variance of test responses that each band explains, averaged over each ROI's voxels: `subject roi band r2`."""
+    rows = [
+        {"subject": one.data.subject, "roi": roi, "band": name, "r2": one.voxels.loc[one.voxels["roi"] == roi, f"r2_{name}"].mean()}
+        for one in fitted
+        for roi in one.rois
+        for name in names
+    ]
+    return pd.DataFrame(rows, columns=["subject", "roi", "band", "r2"])

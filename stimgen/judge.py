@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from protocols.errors import InputError
 from stimgen.encoding_model import EncodingModel
+from stimgen.feature_cache import FeatureCache, extract_cached
 from stimgen.features import extract_files
 
 
@@ -40,14 +41,14 @@ class Scorer:
         return pd.DataFrame(z, columns=rois)
 
 
-def predict_files(model: EncodingModel, paths: Sequence[Path]) -> Float[np.ndarray, "images voxels"]:
-    """Return predicted voxel responses to image files as they are on disk."""
-    return model.readout.predict(extract_files(model.space, paths))
+def predict_files(model: EncodingModel, paths: Sequence[Path], cache: FeatureCache | None = None) -> Float[np.ndarray, "images voxels"]:
+    """Return predicted voxel responses to image files as they are on disk; features come from the cache where it has them."""
+    return model.readout.predict(extract_cached(model.space, paths, cache) if cache else extract_files(model.space, paths))
 
 
-def make_scorer(name: str, model: EncodingModel, pool_paths: Sequence[Path]) -> Scorer:
+def make_scorer(name: str, model: EncodingModel, pool_paths: Sequence[Path], cache: FeatureCache | None = None) -> Scorer:
     """Predict the pool's responses once and keep them with the model."""
-    return Scorer(name, model, predict_files(model, pool_paths))
+    return Scorer(name, model, predict_files(model, pool_paths, cache))
 
 
 def is_predictable(model: EncodingModel, roi: str) -> bool:

@@ -20,6 +20,7 @@ if [ -e "$DEMO" ]; then # nothing is deleted: an earlier demo is moved aside
     echo "the earlier $DEMO is now $DEMO.$number"
 fi
 mkdir -p "$DEMO"
+export VOXDRIVE_CACHE="$DEMO/cache" # features of the pool, which fit computes and generate reads
 
 part() { printf '\n== %s\n' "$*"; }
 run() { printf '\n$ %s\n' "$*"; "$@"; }

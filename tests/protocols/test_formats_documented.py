@@ -153,7 +153,18 @@ def test_each_line_with_a_bullet_is_one_rule():
 
 def test_the_page_covers_every_noun():
     nouns = ["Output folder", "provenance.json", "TSV", "JSON", "Protocol", "StimulusSet", "Plan folder", "TrialList", "Events"]
-    assert list(SECTIONS) == [*nouns, "Responses folder", "Natural pool", "EncodingModel", "RoiTable", "Group result", "ROI peaks"]
+    nouns += [
+        "Responses folder",
+        "Natural pool",
+        "Imported layouts",
+        "Fit settings",
+        "EncodingModel",
+        "Feature cache",
+        "RoiTable",
+        "Group result",
+        "ROI peaks",
+    ]
+    assert list(SECTIONS) == nouns
 
 
 def test_the_peaks_are_mirror_images_and_those_of_the_planted_brain():

@@ -62,6 +62,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Keep computed features out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VOXDRIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def lite0():
     """EfficientNet-Lite0 with its ImageNet weights."""

@@ -1,5 +1,6 @@
 """A backbone gives the activations that the network was trained to give, and refuses what is not its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from protocols.errors import InputError
 from protocols.provenance import hash_file
 from stimgen.backbone import choose_device, load_backbone
 from stimgen.features import read_batch
+from stimgen.networks import Preprocessing
 from tests.stimgen.tiny import TinyNet, draw_images, make_tiny_backbone, wrap
 
-IMAGENET_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
-IMAGENET_SD = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
+IMAGENET = Preprocessing(input_px=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+IMAGENET_MEAN, IMAGENET_SD = (torch.tensor(values)[:, None, None] for values in (IMAGENET.mean, IMAGENET.std))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_images_of_any_size_are_resized_without_aliasing():
     assert float((seen[..., 1:-1] - 1 / 8).abs().max()) < 0.03
 
 
-def name_photos(backbone, paths, scale, offset):
+def name_photos(backbone, paths):
     """Return the share of photographs that the network names as their file does."""
     from torchvision.models import EfficientNet_B0_Weights
 
@@ -110,7 +112,7 @@ def name_photos(backbone, paths, scale, offset):
     for start in range(0, len(paths), 10):
         chosen = paths[start : start + 10]
         with torch.no_grad():
-            logits = backbone.module(read_batch(backbone, chosen) * scale + offset)
+            logits = backbone.module(backbone.preprocess(read_batch(backbone, chosen)))
         names = [categories[index].lower().replace(" ", "_") for index in logits.argmax(dim=1).tolist()]
         right += sum(path.stem.partition("_")[2].lower() == name for path, name in zip(chosen, names, strict=True))
     return right / len(paths)
@@ -121,15 +123,15 @@ def name_photos(backbone, paths, scale, offset):
 def test_lite0_names_photographs_and_fewer_with_another_preprocessing(lite0, photos):
     paths = sorted(photos.glob("*.jpg"))
     assert len(paths) == 250
-    own = name_photos(lite0, paths, lite0.scale, lite0.offset)
-    imagenet = name_photos(lite0, paths, 1 / IMAGENET_SD, -IMAGENET_MEAN / IMAGENET_SD)
+    own = name_photos(lite0, paths)
+    imagenet = name_photos(replace(lite0, preprocessing=IMAGENET), paths)
     assert own >= 0.85
     assert imagenet <= own - 0.05
 
 
 @pytest.mark.realdata
 def test_lite0_names_most_of_a_few_photographs(lite0, photos):
-    assert name_photos(lite0, sorted(photos.glob("*.jpg"))[::10], lite0.scale, lite0.offset) >= 0.8
+    assert name_photos(lite0, sorted(photos.glob("*.jpg"))[::10]) >= 0.8
 
 
 def test_many_layers_in_one_pass_are_those_of_each_alone(lite0):
@@ -189,8 +191,12 @@ def test_an_unknown_layer_is_refused_with_the_nearest(lite0, layers, message):
 
 
 def test_an_unknown_backbone_is_refused():
-    with pytest.raises(InputError, match="backbone 'resnet9000' is not known; choose one of inception_v3, efficientnet_lite0"):
+    with pytest.raises(
+        InputError, match=r"backbone 'resnet9000' is not known; the nearest names are resnet.*; choose one of efficientnet_"
+    ):
         load_backbone("resnet9000")
+    with pytest.raises(InputError, match="backbone 'efficientnet_lite3' is not known; the nearest names are efficientnet_lite2, "):
+        load_backbone("efficientnet_lite3")
 
 
 def test_another_networks_weights_are_refused():

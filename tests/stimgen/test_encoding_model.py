@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,19 @@ from safetensors import SafetensorError
 
 from protocols.errors import InputError
 from protocols.provenance import Provenance
-from stimgen.encoding_model import EncodingModel, Readout, _save_arrays, find_weights
-from stimgen.features import design_features
+from stimgen.encoding_model import EncodingModel, Readout, find_weights
+from stimgen.feature_files import save_arrays
+from stimgen.features import FeatureSpace, PooledLayer
 from tests.stimgen.tiny import draw_images, make_tiny_model, make_voxels
 
 
 @pytest.fixture
 def saved(lite0, tmp_path):
-    """A model on lite0's first blocks, and the folder it was written to."""
-    space = design_features(lite0, ["_blocks.0", "_blocks.1"], 70)
+    """A model on lite0's first blocks, the second reduced to components, and the folder it was written to."""
+    whole = PooledLayer(name="_blocks.0", channels=16, grid=2, components=16)
+    reduced = PooledLayer(name="_blocks.1", channels=24, grid=3, components=2, pooling="max")
     rng = np.random.default_rng(0)
+    space = FeatureSpace(lite0, (whole, reduced), {"_blocks.1": rng.standard_normal((24, 2)).astype(np.float32)})
     readout = Readout(*(rng.uniform(0.5, 2, shape).astype(np.float32) for shape in ((space.size, 3), 3, space.size, space.size)))
     model = EncodingModel(space, readout, make_voxels([0.5, 0.1, 0.3], ["V3", "V3", "LO"]), {"settings": {"seed": 3}})
     model.write(tmp_path)
@@ -33,7 +37,9 @@ def test_writing_then_reading_is_identity(saved):
     model, folder = saved
     again = EncodingModel.read(folder)
     assert again.space.layers == model.space.layers
-    assert [layer.grid for layer in again.space.layers] == [2, 1]
+    assert again.space.backbone.preprocessing == model.space.backbone.preprocessing
+    assert list(again.space.projections) == ["_blocks.1"]
+    np.testing.assert_array_equal(again.space.projections["_blocks.1"], model.space.projections["_blocks.1"])
     pd.testing.assert_frame_equal(again.voxels, model.voxels)
     for name, array in vars(model.readout).items():
         np.testing.assert_array_equal(getattr(again.readout, name), array)
@@ -47,9 +53,27 @@ def test_the_card_says_what_the_format_promises(saved):
     card = json.loads((folder / "model.json").read_text())
     assert card["backbone"] == "efficientnet_lite0"
     assert card["weights_sha256"] == model.space.backbone.weights_sha256
-    assert card["input_px"] == 224
-    assert card["preprocessing"] == {"scale": 255 / 128, "offset": -127 / 128, "range": "0-1 sRGB"}
-    assert card["features"] == sum(layer["channels"] * layer["grid"] ** 2 for layer in card["layers"]) == model.space.size
+    assert card["format_version"] == 2
+    assert card["preprocessing"] == {"input_px": 224, "mean": [127 / 255] * 3, "std": [128 / 255] * 3}
+    assert card["layers"][1] == {"name": "_blocks.1", "channels": 24, "grid": 3, "components": 2, "pooling": "max"}
+    assert card["features"] == sum(layer["components"] * layer["grid"] ** 2 for layer in card["layers"]) == model.space.size == 82
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_have_the_permissions_that_new_files_have(saved, tmp_path, umask):
+    """The library that writes safetensors leaves its files readable by their owner alone."""
+    before = os.umask(umask)
+    try:
+        (tmp_path / "again").mkdir()
+        saved[0].write(tmp_path / "again")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "again").iterdir()}
+    assert set(modes) == {"model.json", "features.safetensors", "readout.safetensors", "voxels.tsv"}
+    assert set(modes.values()) == {0o666 & ~umask}
+
+
+WHOLE = {"name": "_blocks.0", "channels": 16, "grid": 1, "components": 16}
 
 
 def edit_card(folder, **changes):
@@ -62,11 +86,18 @@ def edit_card(folder, **changes):
     [
         ({"weights_sha256": "ab" * 32}, r"model.json: fitted on weights abababababab\.\.\., those at hand are .*give the right file"),
         ({"backbone": "vgg"}, "backbone 'vgg' is not known"),
-        ({"format_version": 2}, "model.json: format_version 2; this version reads 1"),
+        ({"format_version": 1}, "model.json: format_version 1, this version reads 2; fit the model again"),
+        ({"preprocessing": None}, "model.json: key 'preprocessing' is missing; copy the model again"),
+        ({"preprocessing": {"scale": 2}}, "model.json preprocessing: unknown key 'scale'"),
         ({"layers": None}, "model.json: key 'layers' is missing; copy the model again"),
-        ({"layers": [{"name": "_blocks.99", "channels": 4, "grid": 1}]}, "layer '_blocks.99': efficientnet_lite0 has no such layer"),
-        ({"layers": [{"name": "_blocks.0", "chanels": 4, "grid": 1}]}, "model.json layers: unknown key 'chanels'; did you mean 'channels'"),
-        ({"layers": [{"name": "_blocks.0", "channels": 16, "grid": 1}]}, r"coefficients of shape \(88, 3\), expected \(16, 3\)"),
+        ({"layers": [{**WHOLE, "name": "_blocks.99"}]}, "layer '_blocks.99': efficientnet_lite0 has no such layer"),
+        ({"layers": [{**WHOLE, "chanels": 4}]}, "model.json layers: unknown key 'chanels'; did you mean 'channels'"),
+        ({"layers": [WHOLE]}, r"coefficients of shape \(82, 3\), expected \(16, 3\)"),
+        ({"layers": [{**WHOLE, "components": 3}]}, "features.safetensors: array '_blocks.0' is missing; copy the model again"),
+        (
+            {"layers": [{**WHOLE, "name": "_blocks.1", "channels": 24}]},
+            r"features.safetensors: _blocks.1 of shape \(24, 2\), expected \(24, 16\)",
+        ),
     ],
 )
 def test_a_changed_card_is_refused(saved, changes, message):
@@ -81,6 +112,7 @@ def test_a_changed_card_is_refused(saved, changes, message):
     [
         ("provenance.json", "has no provenance.json, so it is incomplete"),
         ("model.json", "model.json: cannot be read"),
+        ("features.safetensors", "features.safetensors: cannot be read .*; copy the model again"),
         ("readout.safetensors", "readout.safetensors: cannot be read .*; copy the model again"),
         ("voxels.tsv", "voxels.tsv: no such file"),
     ],
@@ -92,7 +124,7 @@ def test_an_incomplete_folder_is_refused(saved, name, message):
         EncodingModel.read(folder)
 
 
-@pytest.mark.parametrize("name", ["model.json", "readout.safetensors"])
+@pytest.mark.parametrize("name", ["model.json", "features.safetensors", "readout.safetensors"])
 def test_a_truncated_file_is_refused(saved, name):
     _, folder = saved
     (folder / name).write_bytes((folder / name).read_bytes()[:-40])
@@ -169,9 +201,9 @@ def test_a_full_disk_is_an_os_error_with_the_file_s_name(monkeypatch):
     def save_to_full_disk(_arrays: object, _path: Path) -> None:
         raise SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {errno.ENOSPC})")
 
-    monkeypatch.setattr("stimgen.encoding_model.save_file", save_to_full_disk)
+    monkeypatch.setattr("stimgen.feature_files.save_file", save_to_full_disk)
     with pytest.raises(OSError, match="No space left on device") as failure:
-        _save_arrays({}, Path("readout.safetensors"))
+        save_arrays({}, Path("readout.safetensors"))
     assert (failure.value.errno, failure.value.filename) == (errno.ENOSPC, "readout.safetensors")
 
 
@@ -179,6 +211,6 @@ def test_another_failure_to_save_is_not_taken_for_a_full_disk(monkeypatch):
     def refuse(_arrays: object, _path: Path) -> None:
         raise SafetensorError("something else")
 
-    monkeypatch.setattr("stimgen.encoding_model.save_file", refuse)
+    monkeypatch.setattr("stimgen.feature_files.save_file", refuse)
     with pytest.raises(SafetensorError, match="something else"):
-        _save_arrays({}, Path("readout.safetensors"))
+        save_arrays({}, Path("readout.safetensors"))

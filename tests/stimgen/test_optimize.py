@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from stimgen.features import design_features
 from stimgen.image import Fourier
 from stimgen.objective import Drive, Target, fold_target
 from stimgen.optimize import Ascent, Job, ascend
 from stimgen.transforms import Jitter
-from tests.stimgen.tiny import draw_images, make_tiny_model, wrap
+from tests.stimgen.tiny import draw_images, make_space, make_tiny_model, wrap
 
 STILL = Jitter(shift=0.0, scale=0.0, rotation_deg=0.0)
 SIZE_PX = 16
@@ -20,7 +19,7 @@ def read_colors(weights, budget):
     """Return a feature space of one 1 x 1 convolution with the given RGB weights."""
     convolution = nn.Conv2d(3, 1, 1, bias=False)
     convolution.weight.data = torch.tensor(weights).reshape(1, 3, 1, 1)
-    return design_features(wrap(nn.Sequential(convolution), ("0",), SIZE_PX), ["0"], budget)
+    return make_space(wrap(nn.Sequential(convolution), ("0",), SIZE_PX), ["0"], budget)
 
 
 def climb(space, slope, steps=60, seed=1, **ascent):
@@ -30,21 +29,22 @@ def climb(space, slope, steps=60, seed=1, **ascent):
 
 def test_a_network_that_reads_red_and_against_the_rest_gets_a_red_image():
     image = climb(read_colors([1.0, -0.5, -0.5], 1), [1.0], steps=100, learning_rate=0.2)
-    red, green, blue = image.mean(dim=(1, 2)).tolist()
+    center = image[:, 4:12, 4:12]  # one place of the grid sees the center most, and the corners a fourth as much
+    red, green, blue = center.mean(dim=(1, 2)).tolist()
     assert red > 0.75
     assert max(green, blue) < 0.2
-    assert float((image[0] > image[1:].max(dim=0).values).float().mean()) > 0.75
+    assert float((center[0] > center[1:].max(dim=0).values).float().mean()) > 0.75
 
 
 def test_the_sign_of_the_slope_is_the_direction():
-    bright, dark = (float(climb(read_colors([1.0, 1.0, 1.0], 1), [sign]).mean()) for sign in (1.0, -1.0))
-    assert bright > 0.9
-    assert dark < 0.1
+    bright, dark = (float(climb(read_colors([1.0, 1.0, 1.0], 1), [sign], steps=100).mean()) for sign in (1.0, -1.0))
+    assert bright > 0.85
+    assert dark < 0.15
 
 
 def test_where_nothing_looks_the_image_stays_near_gray():
     """Four quadrants; the slope asks for a bright left upper and a dark left lower one, and ignores the right half."""
-    image = climb(read_colors([1.0, 1.0, 1.0], 4), [1.0, 0.0, -1.0, 0.0], steps=40, learning_rate=0.05)
+    image = climb(read_colors([1.0, 1.0, 1.0], 4), [1.0, 0.0, -1.0, 0.0], steps=40, learning_rate=0.1)
     assert float(image[:, 2:6, 2:6].mean()) > 0.75
     assert float(image[:, 10:14, 2:6].mean()) < 0.25
     read, ignored = image[:, :, 1:7], image[:, :, 9:15]

@@ -119,10 +119,10 @@ def test_generate_needs_a_pool(lab, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ('backbone = "lite0"', "backbone 'lite0' is not known; choose one of inception_v3, efficientnet_lite0"),
+        ('backbone = "lite0"', "backbone 'lite0' is not known; the nearest names are efficientnet_lite0"),
         ('layers = ["_blocks.77"]', "layer '_blocks.77': efficientnet_lite0 has no such layer; did you mean"),
         ('layers = ["_blocks"]', "layer '_blocks': efficientnet_lite0 does not run it"),
-        ('layers = ["_fc"]', "layer '_fc': gives (1, 1000), not images x channels x height x width"),
+        ('layers = ["_blocks.99*"]', "layers '_blocks.99*': matches no layer of efficientnet_lite0 that runs and gives maps"),
         ("folds = 1", "key 'folds' is 1"),
         ('weights = "nowhere.pth"', "weights nowhere.pth: no such file"),
         ("tset_fraction = 0.5", "unknown key 'tset_fraction'; did you mean 'test_fraction'"),

@@ -107,7 +107,9 @@ def test_the_model_card_tells_how_it_was_fitted(lab):
     assert card["settings"]["folds"] == 2
     assert card["settings"]["test_fraction"] == 0.2
     assert len(card["test_groups"]) == 3
-    assert len(card["penalties"]) == 16
+    voxels = pd.read_csv(lab.maker / "voxels.tsv", sep="\t")
+    assert len(voxels) == 16
+    assert set(np.round(np.log10(voxels["penalty"]), 3)) <= {-2.0, -1.0, 0.0, 1.0, 2.0}
     accuracy = pd.read_csv(lab.maker / "accuracy.tsv", sep="\t", dtype={"subject": str})
     assert list(zip(accuracy["subject"], accuracy["roi"], strict=True)) == [(s, r) for s in ("01", "02") for r in ("V3", "LO")]
 

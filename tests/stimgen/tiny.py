@@ -1,5 +1,7 @@
 """Small fakes: networks of a few weights and encoding models on them, so that a test needs no trained network."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import torch
@@ -7,7 +9,8 @@ from torch import nn
 
 from stimgen.backbone import Backbone
 from stimgen.encoding_model import EncodingModel, Readout
-from stimgen.features import design_features
+from stimgen.features import FeatureSpace, PooledLayer
+from stimgen.networks import Preprocessing
 
 
 class TinyNet(nn.Module):
@@ -34,12 +37,24 @@ class TinyNet(nn.Module):
 def wrap(module, layers, input_px=8, name="tiny", sha256="0" * 64):
     """Return a Backbone of any module that sees images in 0-1 as they are."""
     module.eval().requires_grad_(False)
-    return Backbone(name, module, input_px, 1.0, 0.0, tuple(layers), sha256)
+    as_they_are = Preprocessing(input_px=input_px, mean=(0, 0, 0), std=(1, 1, 1))
+    return Backbone(name, module, as_they_are, tuple(layers), sha256)
 
 
 def make_tiny_backbone(seed=0, name="tiny"):
     """Return a TinyNet as a Backbone."""
     return wrap(TinyNet(seed), ("first", "second", "third"), name=name, sha256=f"{seed:064x}")
+
+
+def make_space(backbone, layers, budget=24):
+    """Return a feature space with all channels of each layer, on the finest grid that keeps to the budget: no images needed."""
+    shapes = backbone.trace()
+    pooled = []
+    for name in layers:
+        channels, height, _ = shapes[name]
+        grid = max(1, min(height, math.isqrt(budget // channels)))
+        pooled.append(PooledLayer(name=name, channels=channels, components=channels, grid=grid))
+    return FeatureSpace(backbone, tuple(pooled))
 
 
 def make_voxels(cv_r, rois, subject="01"):
@@ -52,7 +67,7 @@ def make_voxels(cv_r, rois, subject="01"):
 def make_tiny_model(cv_r=(0.5, 0.3, -0.1, 0.6, 0.2), rois=("V3", "V3", "V3", "LO", "EBA"), seed=0, backbone=None, voxels=None):
     """Return an EncodingModel with a random readout on a TinyNet (or `backbone`)."""
     backbone = backbone or make_tiny_backbone(seed)
-    space = design_features(backbone, backbone.default_layers[1:], budget=24)
+    space = make_space(backbone, backbone.default_layers[1:])
     rng = np.random.default_rng(seed)
     table = voxels if voxels is not None else make_voxels(cv_r, rois)
     readout = Readout(
