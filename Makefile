@@ -11,8 +11,11 @@ NULL ?= 0
 SIZE ?= standard
 DEMO ?= demo
 IMAGES ?=
+# make bench-encoding VWAM=... FULL=--full
+VWAM ?=
+FULL ?=
 
-.PHONY: demo test test-all check bench system lock
+.PHONY: demo test test-all check bench bench-encoding system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -33,6 +36,15 @@ bench: $(READY) system
 	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 5
 	$(BIN)/python tests/benchmarks/demo_seeds.py --seeds 20 --null --size smallest --image-sets 4
 	$(BIN)/python -m tests.benchmarks.bench_calibration
+
+# Encoding models: make bench-encoding [VWAM=checkout of github.com/MShinkle/VWAM] [FULL=--full]
+bench-encoding: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_ridge
+	$(BIN)/python -m tests.benchmarks.bench_ceilings
+	$(BIN)/python -m tests.benchmarks.bench_real
+	$(BIN)/python -m tests.benchmarks.bench_downsampling
+	$(BIN)/python -m tests.benchmarks.bench_scale $(FULL)
+	$(if $(VWAM),$(BIN)/python -m tests.benchmarks.bench_reference --reference $(VWAM),@echo "the reference pipeline was not given (VWAM=checkout): left out")
 
 system:
 	@sh .ci/system
