@@ -96,7 +96,7 @@ class FeatureSpace:
 def pool_map(
     maps: Float[Tensor, "images channels height width"], grid: int, pooling: Pooling
 ) -> Float[Tensor, "images channels grid grid"]:
-    """Pool maps to `grid` x `grid` places without aliasing; never finer than the maps themselves.
+    """Pool maps to `grid` x `grid` places without aliasing; `grid` is never finer than the maps themselves (`list_grids`).
 
     Each place is a triangle-weighted average that overlaps its neighbors', so that a small shift of the image moves the features
     smoothly and position between places is kept. `max` takes the maximum of 3 x 3 units around every unit first (Zhang 2019,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from himalaya.backend import get_backend, set_backend
 from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
 
@@ -201,3 +202,14 @@ def test_features_that_do_not_vary_give_the_mean_response():
     for solver in (make_dual(x), PrimalRidge(x, PENALTIES)):
         _, by_band, constant = solver.search(inside, y[:15], split(15), np.arange(15, 20))
         np.testing.assert_allclose(by_band.sum(axis=0) + constant, np.tile(y[:15].mean(axis=0), (5, 1)), atol=1e-4)
+
+
+def test_himalayas_backend_is_left_as_it_was():
+    x, y = simulate(20, 5)
+    before = set_backend("torch")
+    try:
+        for solver in (make_dual(x), PrimalRidge(x, PENALTIES)):
+            solver.search(np.arange(20), y, split(20), NOBODY)
+            assert get_backend() is before
+    finally:
+        set_backend("numpy")
