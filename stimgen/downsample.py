@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from protocols.errors import InputError
 from stimgen.backbone import Backbone
-from stimgen.features import FeatureSpace, PooledLayer, Pooling, pool_map, read_batch
+from stimgen.features import FeatureSpace, PooledLayer, Pooling, pool_map, read_batch, split_batch
 
 Basis = Literal["features", "weights"]
 _GRIDS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
@@ -91,12 +91,12 @@ def design_features(
     moments: dict[str, dict[int, Moments]] = {}
     for start in progress if progress is not None else range(0, len(paths), batch):
         with torch.no_grad():
-            maps = backbone.activations(read_batch(backbone, paths[start : start + batch]), layers)
-            for name, one in maps.items():
-                grids = list_grids(one.shape[1], one.shape[2], one.shape[3], budget)
-                known = moments.setdefault(name, {grid: Moments() for grid in grids})
-                for grid in grids:
-                    known[grid].add(pool_map(one.float(), grid, pooling))
+            for images in split_batch(read_batch(backbone, paths[start : start + batch])):
+                for name, one in backbone.activations(images, layers).items():
+                    grids = list_grids(one.shape[1], one.shape[2], one.shape[3], budget)
+                    known = moments.setdefault(name, {grid: Moments() for grid in grids})
+                    for grid in grids:
+                        known[grid].add(pool_map(one.float(), grid, pooling))
     chosen = [_choose_grid(backbone, name, moments.get(name, {}), budget, pooling, basis) for name in layers]
     return FeatureSpace(backbone, tuple(layer for layer, _ in chosen), {layer.name: found for layer, found in chosen if layer.is_reduced})
 

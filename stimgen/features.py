@@ -4,6 +4,7 @@ How each layer is read is frozen into the model's files, so that fitting and syn
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,7 @@ from stimgen.backbone import Backbone
 from stimgen.image_files import read_image
 
 Pooling = Literal["average", "max"]
+_AT_ONCE = 8  # images in a forward pass on the CPU: the maps of more do not fit into its cache
 _MAX_WINDOW = 3  # side of the window whose maximum stands for its center before the map is averaged
 
 
@@ -74,7 +76,11 @@ class FeatureSpace:
     def extract_layers(
         self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer]
     ) -> dict[str, Float[Tensor, "images _features"]]:
-        """Return the features of some of the layers by name, in one forward pass."""
+        """Return the features of some of the layers by name; all of them come out of the same forward passes."""
+        passes = [self._extract_pass(some, layers) for some in split_batch(images)]
+        return {layer.name: torch.cat([made[layer.name] for made in passes]) for layer in layers}
+
+    def _extract_pass(self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer]) -> dict[str, Tensor]:
         maps = self.backbone.activations(images, [layer.name for layer in layers])
         return {layer.name: self._reduce(pool_map(maps[layer.name], layer.grid, layer.pooling), layer) for layer in layers}
 
@@ -119,7 +125,13 @@ def extract_files(
     return features
 
 
+def split_batch(images: Float[Tensor, "images 3 height width"]) -> Sequence[Float[Tensor, "_some 3 height width"]]:
+    """Split a batch into forward passes: on a GPU it is one, on the CPU few images at a time are faster."""
+    return torch.split(images, _AT_ONCE if images.device.type == "cpu" else max(len(images), 1))
+
+
 def read_batch(backbone: Backbone, paths: Sequence[Path]) -> Float[Tensor, "images 3 input input"]:
-    """Read image files at the backbone's input size, on its device."""
-    images = np.stack([read_image(path, backbone.input_px) for path in paths])
+    """Read image files at the backbone's input size, several at a time, on its device."""
+    with ThreadPoolExecutor() as pool:
+        images = np.stack(list(pool.map(lambda path: read_image(path, backbone.input_px), paths)))
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(backbone.device)
