@@ -104,7 +104,7 @@ def _fit(settings: "FitSettings", backbone: "Backbone", subjects: "Sequence[Subj
         is_train[index[~is_test]] = True
     space = _design(backbone, layers, settings, [path for path, used in zip(paths, is_train, strict=True) if used], cache)
     most = max(len(data.paths) for data in subjects)
-    check_memory(most, space.size, len(layers), sum(len(data.voxels) for data in subjects), len(bands), len(paths) - most)
+    check_memory(most, space.size, len(layers), sum(len(data.voxels) for data in subjects), len(bands), len(subjects), len(paths) - most)
     features = extract_images(space, paths, cache)
     typer.echo(f"{len(paths)} images, {space.size} features of {len(layers)} layers of {backbone.name}; fitting {len(subjects)} subject(s)")
     return fit_subjects(settings, space, features, subjects, indices, bands)

@@ -110,13 +110,12 @@ def _summarize_voxels(
     """Return the mean over repetitions, the noise ceiling and the split-half reliability, a batch of voxels at a time."""
     mean = np.zeros((images, len(voxels)), dtype=np.float32)
     ceiling, split_half = (np.empty(len(voxels), dtype=np.float32) for _ in range(2))
-    count = np.bincount(image_of_trial, minlength=images)[:, None]
+    order, count = np.argsort(image_of_trial, kind="stable"), np.bincount(image_of_trial, minlength=images)
+    starts = np.cumsum(count) - count
     for start in range(0, len(voxels), _VOXELS_AT_ONCE):
         batch = slice(start, start + _VOXELS_AT_ONCE)
         some = np.asarray(betas[:, voxels[batch]])
-        total = np.zeros((images, some.shape[1]))
-        np.add.at(total, image_of_trial, some)
-        mean[:, batch] = total / count
+        mean[:, batch] = np.add.reduceat(some[order], starts, axis=0, dtype=np.float64) / count[:, None]
         ceiling[batch] = estimate_noise_ceiling(some, image_of_trial)
         split_half[batch] = estimate_split_half(some, image_of_trial, np.random.default_rng(seed))
     return mean, ceiling, split_half
