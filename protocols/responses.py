@@ -88,8 +88,11 @@ class Responses:
             betas = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as problem:
             raise InputError(f"{path}: cannot be read as a NumPy array ({problem}); copy the folder again") from None
-        if not isinstance(betas, np.ndarray) or betas.dtype != np.float32:
-            raise InputError(f"{path}: holds {getattr(betas, 'dtype', 'an archive')}, expected float32; write it again")
+        if not isinstance(betas, np.ndarray):
+            betas.close()
+            raise InputError(f"{path}: holds an archive, expected float32; write it again")
+        if betas.dtype != np.float32:
+            raise InputError(f"{path}: holds {betas.dtype}, expected float32; write it again")
         tables = (read_tsv(folder / f"{name}.tsv", columns) for name, columns in _TABLES.items())
         trials, voxels, images = tables
         return cls(folder, trials, betas, voxels, images)

@@ -102,6 +102,7 @@ def load_array(path: Path, remedy: str) -> np.ndarray:
     except (OSError, ValueError, EOFError) as problem:
         raise InputError(f"{path}: cannot be read as a NumPy array ({problem}); copy it again") from None
     if not isinstance(array, np.ndarray):
+        array.close()
         raise InputError(f"{path}: holds an archive of arrays; save the one array with numpy.save")
     return array
 
