@@ -26,8 +26,16 @@ def progress_console() -> Console:
 
 
 def track_batches(description: str) -> Callable[[range], Iterable[int]]:
-    """Return a function that wraps the starting indices of batches in a progress bar."""
-    return lambda starts: track(starts, description=description, console=progress_console())
+    """Return a function that wraps the starting indices of batches in a progress bar; into a file goes one line, before the work."""
+
+    def wrap(starts: range) -> Iterable[int]:
+        console = progress_console()
+        if console.is_terminal:
+            return track(starts, description=description, console=console)
+        console.print(f"{description}: {len(starts)} batches")
+        return starts
+
+    return wrap
 
 
 def open_cache(folder: Path | None, disabled: bool) -> "FeatureCache | None":
