@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from protocols.arrays import open_array
 from protocols.errors import InputError
 from protocols.provenance import Provenance
 from protocols.tables import Columns, check_columns, check_unique, name_failed_file, read_tsv, write_tsv
@@ -84,12 +85,8 @@ class Responses:
         """Read a responses folder; the betas stay on disk (memory-mapped)."""
         Provenance.read(folder)
         path = folder / "betas.npy"
-        try:
-            betas = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as problem:
-            raise InputError(f"{path}: cannot be read as a NumPy array ({problem}); copy the folder again") from None
-        if not isinstance(betas, np.ndarray):
-            betas.close()
+        betas = open_array(path, "the folder")
+        if betas is None:
             raise InputError(f"{path}: holds an archive, expected float32; write it again")
         if betas.dtype != np.float32:
             raise InputError(f"{path}: holds {betas.dtype}, expected float32; write it again")

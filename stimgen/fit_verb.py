@@ -21,7 +21,6 @@ from stimgen.console import CacheOption, NoCacheOption, extract_images, open_cac
 if TYPE_CHECKING:
     from stimgen.backbone import Backbone
     from stimgen.feature_cache import FeatureCache
-    from stimgen.features import FeatureSpace
     from stimgen.fit import FitResult
     from stimgen.fit_settings import FitSettings
     from stimgen.subject_data import SubjectData
@@ -90,6 +89,7 @@ def _read_subjects(folders: Sequence[Path], settings: "FitSettings") -> "tuple[l
 
 
 def _fit(settings: "FitSettings", backbone: "Backbone", subjects: "Sequence[SubjectData]", cache: "FeatureCache | None") -> "FitResult":
+    from stimgen.design_cache import design_cached
     from stimgen.fit import fit_subjects, hold_out
     from stimgen.fit_settings import assign_bands
     from stimgen.layers import match_layers
@@ -102,20 +102,13 @@ def _fit(settings: "FitSettings", backbone: "Backbone", subjects: "Sequence[Subj
     is_train = np.zeros(len(paths), dtype=bool)
     for index, is_test in zip(indices, hold_out(settings, subjects), strict=True):
         is_train[index[~is_test]] = True
-    space = _design(backbone, layers, settings, [path for path, used in zip(paths, is_train, strict=True) if used], cache)
+    train = [path for path, used in zip(paths, is_train, strict=True) if used]
+    space = design_cached(backbone, layers, settings, train, cache, track_batches("choosing features"))
     most = max(len(data.paths) for data in subjects)
     check_memory(most, space.size, len(layers), sum(len(data.voxels) for data in subjects), len(bands), len(subjects), len(paths) - most)
     features = extract_images(space, paths, cache)
     typer.echo(f"{len(paths)} images, {space.size} features of {len(layers)} layers of {backbone.name}; fitting {len(subjects)} subject(s)")
     return fit_subjects(settings, space, features, subjects, indices, bands)
-
-
-def _design(
-    backbone: "Backbone", layers: list[str], settings: "FitSettings", train: list[Path], cache: "FeatureCache | None"
-) -> "FeatureSpace":
-    from stimgen.design_cache import design_cached
-
-    return design_cached(backbone, layers, settings, train, cache, track_batches("choosing features"))
 
 
 def _write_report(result: "FitResult", folder: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 from rich.progress import track
 
+from protocols.arrays import open_array
 from protocols.errors import InputError
 from protocols.responses import IMAGE_COLUMNS, Responses
 from protocols.tables import Columns, read_tsv
@@ -97,12 +98,8 @@ def load_array(path: Path, remedy: str) -> np.ndarray:
         When the file is missing (ending in `remedy`) or is no NumPy array.
     """
     require_file(path, remedy)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise InputError(f"{path}: cannot be read as a NumPy array ({problem}); copy it again") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
+    array = open_array(path)
+    if array is None:
         raise InputError(f"{path}: holds an archive of arrays; save the one array with numpy.save")
     return array
 
