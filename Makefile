@@ -11,11 +11,12 @@ NULL ?= 0
 SIZE ?= standard
 DEMO ?= demo
 IMAGES ?=
-# make bench-encoding VWAM=... FULL=--full
+# make bench-encoding VWAM=... FULL=--full; make bench-drive VWAM=... HORAMA=...; make bench-speed VWAM=...
 VWAM ?=
+HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-speed system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -45,6 +46,16 @@ bench-encoding: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_downsampling
 	$(BIN)/python -m tests.benchmarks.bench_scale $(FULL)
 	$(if $(VWAM),$(BIN)/python -m tests.benchmarks.bench_reference --reference $(VWAM),@echo "the reference pipeline was not given (VWAM=checkout): left out")
+
+# Images on planted brains: make bench-drive [VWAM=checkout] [HORAMA=checkout of github.com/serre-lab/Horama]
+bench-drive: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_drive $(if $(VWAM),--vwam $(VWAM)) $(if $(HORAMA),--horama $(HORAMA))
+	$(BIN)/python -m tests.benchmarks.bench_pairs
+	$(BIN)/python -m tests.benchmarks.bench_resume
+
+# Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
+bench-speed: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_speed $(if $(VWAM),--vwam $(VWAM))
 
 system:
 	@sh .ci/system

@@ -40,11 +40,16 @@ def track_batches(description: str) -> Callable[[range], Iterable[int]]:
 
 def open_cache(folder: Path | None, disabled: bool) -> "FeatureCache | None":
     """Return the feature cache in `folder`, or in the user's cache folder; None where it is disabled."""
-    from platformdirs import user_cache_path
-
     from stimgen.feature_cache import FeatureCache
 
-    return None if disabled else FeatureCache(folder or user_cache_path("voxdrive") / "features")
+    return None if disabled else FeatureCache(cache_folder(folder))
+
+
+def cache_folder(folder: Path | None) -> Path:
+    """Return the folder of cached features: the given one, or that of the user's cache."""
+    from platformdirs import user_cache_path
+
+    return folder or user_cache_path("voxdrive") / "features"
 
 
 def extract_images(space: "FeatureSpace", paths: list[Path], cache: "FeatureCache | None") -> np.ndarray:

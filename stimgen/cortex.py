@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from protocols.config import config
@@ -31,6 +31,10 @@ class PlantedRoi:
     rf_sd: float = Field(gt=0)
     peak_mm: tuple[float, float, float]
     """Right hemisphere; mirrored for the left."""
+    like: str | None = None
+    """An ROI on the same layer whose tuning this one shares in part."""
+    similarity: float = Field(default=0.0, ge=0, le=1)
+    """Share of tuning variance that it has in common with `like`."""
 
 
 @config
@@ -58,6 +62,14 @@ class Cortex:
         PlantedRoi(name="FFA", layer="_blocks.19", rf_sd=0.20, peak_mm=(40, -48, -20)),
         PlantedRoi(name="RSC", layer="_blocks.20", rf_sd=0.25, peak_mm=(16, -52, 8)),
     )
+
+    @model_validator(mode="after")
+    def _likes_exist(self) -> "Cortex":
+        layers = {roi.name: roi.layer for roi in self.rois}
+        for roi in self.rois:
+            if roi.like is not None and layers.get(roi.like) != roi.layer:
+                raise ValueError(f"ROI {roi.name!r} is like {roi.like!r}, which must be an ROI on the same layer, {roi.layer!r}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,9 @@ def _draw_tuning(
     values, vectors = np.linalg.eigh(correlation)
     shape = (vectors * np.clip(values, 1e-9, None) ** (cortex.concentration / 2)) @ vectors.T
     shared = _rng(cortex.tuning_seed, "tuning", roi.name).standard_normal(channels)
+    if roi.like is not None:
+        common = _rng(cortex.tuning_seed, "tuning", roi.like).standard_normal(channels)
+        shared = math.sqrt(roi.similarity) * common + math.sqrt(1 - roi.similarity) * shared
     rng = _rng(cortex.tuning_seed, "tuning", roi.name, subject)
     own = rng.standard_normal(channels)
     voxel = rng.standard_normal((cortex.voxels_per_roi, channels))

@@ -94,10 +94,11 @@ class EncodingModel:
         )
         return ((self.space.extract(images) - mean) / scale) @ coefficients + intercept
 
-    def roi_weights(self, rois: list[str] | None = None) -> Float[np.ndarray, "voxels rois"]:
+    def roi_weights(self, rois: list[str] | None = None, subjects: Sequence[str] = ()) -> Float[np.ndarray, "voxels rois"]:
         """Return each voxel's weight in its ROI's response: cross-validated r, squared, zero where r is not positive.
 
-        Weights come from training data only, and sum to 1 within each subject and ROI, then over subjects to 1.
+        Weights come from training data only, and sum to 1 within each subject and ROI, then over subjects to 1. With `subjects`,
+        only their voxels count.
 
         Raises
         ------
@@ -107,15 +108,19 @@ class EncodingModel:
         names = rois if rois is not None else self.rois
         weights = np.zeros((len(self.voxels), len(names)), dtype=np.float32)
         for column, roi in enumerate(names):
-            weights[:, column] = self._weigh_roi(roi)
+            weights[:, column] = self._weigh_roi(roi, subjects)
         return weights
 
-    def _weigh_roi(self, roi: str) -> npt.NDArray[np.float64]:
+    def _weigh_roi(self, roi: str, only: Sequence[str]) -> npt.NDArray[np.float64]:
         inside = (self.voxels["roi"] == roi).to_numpy()
         if not inside.any():
             raise InputError(f"ROI {roi!r}: not in the model; it has {', '.join(self.rois)}")
-        weight = np.where(inside, np.clip(self.voxels["cv_r"], 0, None) ** 2, 0.0)
         subjects = self.voxels["subject"].to_numpy()
+        if only:
+            inside = inside & np.isin(subjects, list(only))
+            if not inside.any():
+                raise InputError(f"ROI {roi!r}: the model has none of subject {', '.join(only)}; it has {', '.join(np.unique(subjects))}")
+        weight = np.where(inside, np.clip(self.voxels["cv_r"], 0, None) ** 2, 0.0)
         for subject in np.unique(subjects):
             total = weight[subjects == subject].sum()
             weight[subjects == subject] /= total if total > 0 else 1.0

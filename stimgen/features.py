@@ -73,6 +73,22 @@ class FeatureSpace:
         """Return the features of images in 0-1; differentiable."""
         return torch.cat(list(self.extract_layers(images, self.layers).values()), dim=1)
 
+    def extract_some(
+        self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer], reduced_precision: bool = False
+    ) -> Float[Tensor, "images some"]:
+        """Return the features of some layers in one forward pass, which ends at the deepest of them; differentiable.
+
+        With `reduced_precision` the network runs in bfloat16 where that is safe (PyTorch's autocast); pooling stays in float32.
+        """
+        made = self._extract_pass(images, layers, reduced_precision)
+        return torch.cat([made[layer.name] for layer in layers], dim=1)
+
+    def find_columns(self, layers: Sequence[PooledLayer]) -> npt.NDArray[np.int64]:
+        """Return the indices of the features of some layers, in the order of `layers`."""
+        starts = np.cumsum([0, *(layer.size for layer in self.layers)])
+        places = [self.layers.index(layer) for layer in layers]
+        return np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
+
     def extract_layers(
         self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer]
     ) -> dict[str, Float[Tensor, "images _features"]]:
@@ -80,9 +96,12 @@ class FeatureSpace:
         passes = [self._extract_pass(some, layers) for some in split_batch(images)]
         return {layer.name: torch.cat([made[layer.name] for made in passes]) for layer in layers}
 
-    def _extract_pass(self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer]) -> dict[str, Tensor]:
-        maps = self.backbone.activations(images, [layer.name for layer in layers])
-        return {layer.name: self._reduce(pool_map(maps[layer.name], layer.grid, layer.pooling), layer) for layer in layers}
+    def _extract_pass(
+        self, images: Float[Tensor, "images 3 height width"], layers: Sequence[PooledLayer], reduced_precision: bool = False
+    ) -> dict[str, Tensor]:
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=reduced_precision):
+            maps = self.backbone.activations(images, [layer.name for layer in layers])
+        return {layer.name: self._reduce(pool_map(maps[layer.name].float(), layer.grid, layer.pooling), layer) for layer in layers}
 
     def _reduce(self, pooled: Float[Tensor, "images channels grid grid"], layer: PooledLayer) -> Float[Tensor, "images features"]:
         if layer.is_reduced:

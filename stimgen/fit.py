@@ -19,7 +19,7 @@ from stimgen.features import FeatureSpace
 from stimgen.fit_settings import FitSettings
 from stimgen.ridge import RidgePlan, check_folds, fit_ridge, split_groups
 from stimgen.solvers import Search
-from stimgen.subject_data import SubjectData
+from stimgen.subject_data import SubjectData, resample_training
 
 _CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet distribution: mostly one band, and any mixture
 
@@ -90,6 +90,10 @@ def fit_subjects(
     `indices` are the rows of `features` of each subject's images; `bands` lists of layer indices.
     """
     held = hold_out(settings, subjects)
+    if settings.resample is not None:
+        rng = np.random.default_rng(settings.resample)
+        resampled = [resample_training(*one, rng) for one in zip(subjects, indices, held, strict=True)]
+        subjects, indices, held = ([one[part] for one in resampled] for part in range(3))  # type: ignore[assignment]
     plan = plan_ridge(settings, bands or [list(range(len(space.layers)))], str(space.backbone.device.type))
     tested = np.unique(np.concatenate([index[is_test] for index, is_test in zip(indices, held, strict=True)]))
     fitted = []

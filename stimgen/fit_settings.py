@@ -48,6 +48,8 @@ class FitSettings:
     band_candidates: int = Field(default=30, ge=1)
     """Random band weights to try."""
     seed: int = Field(default=1, ge=0)
+    resample: int | None = Field(default=None, ge=0)
+    """Seed of a bootstrap: training images are drawn with replacement, by group. Several such models make an ensemble for `generate`."""
 
     @property
     def penalties(self) -> npt.NDArray[np.float64]:

@@ -1,6 +1,8 @@
 """The verb `generate`: targets and models in, a StimulusSet with controls and scores out."""
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +16,19 @@ from protocols.config import config_values, read_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
-from protocols.stimulus_set import JUDGED, PREDICTED, StimulusSet
-from stimgen.console import CacheOption, NoCacheOption, open_cache, progress_console
+from protocols.stimulus_set import StimulusSet
+from stimgen.console import CacheOption, NoCacheOption, cache_folder, open_cache, progress_console
 
 if TYPE_CHECKING:
-    from stimgen.assemble import Picture, TargetsFile
+    import pandas as pd
+
+    from stimgen.assemble import Picture
     from stimgen.encoding_model import EncodingModel
     from stimgen.judge import Scorer
-    from stimgen.pool import NaturalPool
+    from stimgen.make import Made, Studio
+    from stimgen.order import TargetsFile, Wanted
+
+_MOST_LISTED = 10  # targets or warnings that are printed one by one
 
 
 def generate(
@@ -29,7 +36,12 @@ def generate(
     model: Annotated[list[Path], typer.Option(help="Generating model; repeat for an ensemble.")],
     out: Annotated[Path, typer.Option(help="StimulusSet folder to write.")],
     judge: Annotated[list[Path] | None, typer.Option(help="Model on another backbone that scores the images; repeat for more.")] = None,
-    pool: Annotated[Path | None, typer.Option(help="Natural images for z units and controls; overrides the file's 'pool'.")] = None,
+    validate: Annotated[
+        list[Path] | None, typer.Option(help="Model that decides when to stop; neither makes nor judges; repeat for more.")
+    ] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="Natural images for z units, starts and controls; crops of public photographs otherwise.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Overrides the file's 'seed'.")] = None,
     weights: Annotated[
         list[Path] | None, typer.Option(help="Weights file of a model that was fitted with --weights; repeat for more.")
@@ -41,10 +53,14 @@ def generate(
 ) -> None:
     """Make images that drive chosen voxels, ROIs or contrasts of ROIs, with their controls, and score every saved PNG.
 
+    An interrupted command, given again, continues where it stopped, to the same images.
     Example: stimgen generate targets.toml --model models/lite0 --judge models/lite1 --pool pool/ --out stimuli/set
     """
-    from stimgen.assemble import TargetsFile, build_set, check_order, check_targets, describe_set
+    from stimgen.default_pool import find_default_pool
+    from stimgen.jobs import Workplace
     from stimgen.judge import check_judges, make_scorer
+    from stimgen.make import Studio
+    from stimgen.order import TargetsFile, check_order, expand_targets, plan_order
     from stimgen.pool import NaturalPool
 
     refuse_non_empty(out, overwrite)
@@ -52,22 +68,24 @@ def generate(
     if seed is not None:
         order = dataclasses.replace(order, seed=seed)
     check_order(order)
-    source = pool or order.pool
-    if source is None:
-        raise InputError(f"{targets}: no natural image pool; give --pool FOLDER, or set 'pool' ('stimgen pool --out FOLDER' makes one)")
+    source = pool or order.pool or find_default_pool(cache_folder(cache))
     natural = NaturalPool.read(source)
-    loaded = [_load_models(folders or [], weights or [], device) for folders in (model, judge)]
+    loaded = [_load_models(folders or [], weights or [], device) for folders in (model, judge, validate)]
     check_judges(*([one for _, one in models] for models in loaded))
-    check_targets(order, [one for _, one in loaded[0]])
+    expand_targets(order, [one for _, one in loaded[0]])
     kept = open_cache(cache, no_cache)
-    makers, judges = ([make_scorer(name, one, natural.image_paths(), kept) for name, one in models] for models in loaded)
-    pictures = _make_pictures(order, makers, natural)
-    inputs = {"targets": targets, "pool": source, **{f"model {path}": path for path in [*model, *(judge or [])]}}
+    makers, judges, validators = ([make_scorer(name, one, natural.image_paths(), kept) for name, one in models] for models in loaded)
+    studio = Studio(order, makers, validators, natural, Workplace(out.parent / f".{out.name}.work"))
+    wanted = plan_order(order, makers)
+    made, diversity = _make(studio, wanted)
+    inputs = {"targets": targets, "pool": source, **{f"model {path}": path for path in [*model, *(judge or []), *(validate or [])]}}
+    inputs |= {name: path for name in ("photographs", "mask") if (path := getattr(order.image, name)) is not None}
     provenance = Provenance.collect("stimgen generate", config_values(order), inputs, {"seed": order.seed})
     with staged_folder(out, provenance, overwrite) as folder:
-        made = build_set(pictures, folder, makers, judges, describe_set(order, makers, judges, len(natural.table)))
-    _print_drive(made)
-    typer.echo(f"wrote {out}: {len(pictures)} images")
+        stimulus_set = _assemble(studio, wanted, made, judges, diversity, folder)
+    studio.workplace.clear()
+    _print_drive(stimulus_set, diversity)
+    typer.echo(f"wrote {out}: {len(stimulus_set.table)} images")
 
 
 def _load_models(folders: list[Path], weights: list[Path], device: str) -> "list[tuple[str, EncodingModel]]":
@@ -78,26 +96,91 @@ def _load_models(folders: list[Path], weights: list[Path], device: str) -> "list
     return [(folder.name, EncodingModel.read(folder, find_weights(folder, weights), chosen)) for folder in folders]
 
 
-def _make_pictures(order: "TargetsFile", makers: "list[Scorer]", natural: "NaturalPool") -> "list[Picture]":
-    """Make target images with a progress bar, then their controls."""
-    from stimgen.assemble import NATURAL, SCRAMBLED, choose_natural, count_images, make_targets, scramble_targets
+def _make(studio: "Studio", wanted: "list[Wanted]") -> "tuple[list[Made], dict[str, float]]":
+    """Make the target images with a progress bar; say which had to be started again."""
+    from stimgen.make import keep_best, make_images, plan_jobs
 
-    controls = choose_natural(order, makers, natural) if NATURAL in order.controls else []
-    count = sum(count_images(order, target) for target in order.targets)
+    jobs = plan_jobs(studio, wanted)
+    with _count_steps(studio, f"{len(jobs)} images", len(jobs)) as on_step:
+        made = make_images(studio, jobs, on_step)
+    for one in [one for one in made if one.restarts][:_MOST_LISTED]:
+        ended = "and stayed gray: its target's layers do not answer" if one.dead else "and went on"
+        typer.echo(f"target {one.job.wanted.label}, seed {one.job.seed}: dead gradient, started again {one.restarts} times, {ended}")
+    return keep_best(studio, made)
+
+
+@contextmanager
+def _count_steps(studio: "Studio", what: str, images: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with the time left; yield what counts the images that took a step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task(f"{count} images, gradient steps", total=count * order.ascent.steps)
-        pictures = make_targets(order, makers, lambda images: progress.advance(task, images))
-    scrambled = scramble_targets(pictures) if SCRAMBLED in order.controls else []
-    return [*pictures, *controls, *scrambled]
+        task = progress.add_task(f"{what}, gradient steps", total=images * studio.order.ascent.steps)
+        yield lambda stepped: progress.advance(task, stepped)
 
 
-def _print_drive(made: StimulusSet) -> None:
-    """Print mean predicted and judged drive of each condition in its own ROI."""
-    table = Table(title="drive of the image's own ROI, z units of natural images (mean)")
-    for column in ("condition", "target", "images", "predicted", "judged"):
+def _control(studio: "Studio", wanted: "list[Wanted]", made: "list[Made]") -> "list[Picture]":
+    """Return the target images with their controls."""
+    from stimgen.assemble import choose_natural, collect_shams, collect_targets, scramble_targets
+    from stimgen.order import NATURAL, SCRAMBLED, SHAM
+    from stimgen.sham import make_shams
+
+    controls = studio.order.controls
+    pictures = collect_targets(studio.order, made)
+    natural = choose_natural(studio.order, wanted, studio.makers, studio.pool) if NATURAL in controls else []
+    scrambled = scramble_targets(pictures) if SCRAMBLED in controls else []
+    if SHAM not in controls:
+        return [*pictures, *natural, *scrambled]
+    with _count_steps(studio, f"{len(made)} sham edits", len(made)) as on_step:
+        shams = make_shams(studio, made, on_step)
+    return [*pictures, *natural, *scrambled, *collect_shams(pictures, shams)]
+
+
+def _assemble(
+    studio: "Studio", wanted: "list[Wanted]", made: "list[Made]", judges: "list[Scorer]", diversity: dict[str, float], folder: Path
+) -> StimulusSet:
+    """Save, control, score and judge; refuse or tell what does not pass."""
+    from stimgen.assemble import save_pictures
+    from stimgen.score_set import describe_set, score_set
+
+    order = studio.order
+    saved = save_pictures(_control(studio, wanted, made), folder)
+    table, missed = score_set(saved, folder, wanted, studio.makers, judges, order.gate)
+    _tell_missed(missed)
+    _tell_flagged(table, order)
+    description = describe_set(order, studio.makers, judges, len(studio.pool.table), diversity, missed)
+    stimulus_set = StimulusSet(folder, table, description)
+    stimulus_set.write(folder)
+    return stimulus_set
+
+
+def _tell_missed(missed: dict[str, list[str]]) -> None:
+    """Say which bounds a target's images do not keep, and how near they came."""
+    for label, bounds in list(missed.items())[:_MOST_LISTED]:
+        typer.echo(f"target {label}: not all it asks for can be had at once; mean of its images: {'; '.join(bounds)}")
+
+
+def _tell_flagged(table: "pd.DataFrame", order: "TargetsFile") -> None:
+    """Say whose images the judges do not confirm; refuse the set where the order asks for it."""
+    from stimgen.score_set import count_flagged
+
+    flagged = count_flagged(table)
+    if not flagged:
+        return
+    listed = ", ".join(f"{label} {count}" for label, count in list(flagged.items())[:_MOST_LISTED])
+    told = f"{sum(flagged.values())} images do not pass the gate ({listed})"
+    if order.gate.action == "refuse":
+        raise InputError(f"{told}; make them with more models or steps, or set gate.action to flag")
+    typer.echo(f"{told}: column 'gate' marks them")
+
+
+def _print_drive(made: StimulusSet, diversity: dict[str, float]) -> None:
+    """Print what each condition's images do for their own target, mean over images."""
+    table = Table(title="what images do for their own target, z units of natural images (mean)")
+    for column in ("condition", "target", "images", "predicted", "judged", "ratio", "percentile", "diversity"):
         table.add_column(column, justify="left" if column in ("condition", "target") else "right")
     for (condition, target), rows in made.table.groupby(["condition", "target"], sort=False):
-        means = [rows[name].mean() if (name := f"{prefix}{target}") in rows else np.nan for prefix in (PREDICTED, JUDGED)]
+        columns = ("drive_predicted", "drive_judged", "drive_ratio", "drive_percentile")
+        means = [rows[name].astype(float).mean() for name in columns]
+        means.append(diversity.get(str(target), np.nan) if condition == "target" else np.nan)
         table.add_row(str(condition), str(target), str(len(rows)), *("n/a" if np.isnan(mean) else f"{mean:.2f}" for mean in means))
     Console().print(table)

@@ -159,53 +159,63 @@ def read_preprocessing(architecture: str, weights: Any) -> Preprocessing:
 
 
 def _load_dotted(name: str, weights: Path | None, preprocessing: Preprocessing | None) -> Network:
-    with _current_folder_importable():
-        source = _import(name)
+    with make_current_folder_importable():
+        source = import_attribute(name, "backbone", "network")
         if preprocessing is None:
             raise InputError(
                 f"backbone {name!r}: a network by its dotted path must be told what it sees; add to the fit settings a table "
                 "[preprocessing] with input_px = 224, mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] "
                 "(these are ImageNet's; write your network's own)"
             )
-        module = copy.deepcopy(source) if isinstance(source, nn.Module) else _call(name, source)
+        module = copy.deepcopy(source) if isinstance(source, nn.Module) else _make_network(name, source)
     if weights is not None:
         load_state(module, read_state(weights), weights, name)
     return Network(module.eval(), preprocessing, (), hash_file(weights) if weights is not None else hash_state(module))
 
 
-def _import(name: str) -> Any:
+def import_attribute(name: str, kind: str, wanted: str) -> Any:
+    """Import what `package.module:attribute` names; `kind` opens every refusal, `wanted` is what a function of it should return.
+
+    Raises
+    ------
+    InputError
+        When the module cannot be imported, or has no such attribute.
+    """
     module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     try:
         module = import_module(module_name)
     except (Exception, SystemExit) as problem:  # anything may happen in a person's own file
         raise InputError(
-            f"backbone {name!r}: {module_name!r} cannot be imported ({_explain(problem)}); install it, or run where its file is"
+            f"{kind} {name!r}: {module_name!r} cannot be imported ({explain(problem)}); install it, or run where its file is"
         ) from None
     if not hasattr(module, attribute):
-        raise InputError(f"backbone {name!r}: {module_name} has no {attribute!r}; name a function of it that returns the network")
+        raise InputError(f"{kind} {name!r}: {module_name} has no {attribute!r}; name a function of it that returns the {wanted}")
     return getattr(module, attribute)
 
 
-def _call(name: str, source: Any) -> nn.Module:
+def call_source(name: str, kind: str, source: Any) -> Any:
+    """Call what `import_attribute` gave without arguments.
+
+    Raises
+    ------
+    InputError
+        When the call fails.
+    """
     try:
-        module = source()
+        return source()
     except (Exception, SystemExit) as problem:
         raise InputError(
-            f"backbone {name!r}: fails when called without arguments ({_explain(problem)}); name a function that needs none"
+            f"{kind} {name!r}: fails when called without arguments ({explain(problem)}); name a function that needs none"
         ) from None
-    if not isinstance(module, nn.Module):
-        raise InputError(
-            f"backbone {name!r}: returns a {type(module).__name__}, not a torch.nn.Module; name a function that returns the network"
-        )
-    return module
 
 
-def _explain(problem: BaseException) -> str:
+def explain(problem: BaseException) -> str:
+    """Return an exception's class and the first line of its message."""
     return f"{type(problem).__name__}: {problem}".partition("\n")[0]
 
 
 @contextmanager
-def _current_folder_importable() -> Iterator[None]:
+def make_current_folder_importable() -> Iterator[None]:
     """Let imports find files of the current folder first, as `python -m stimgen` does and the console script does not."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
@@ -213,3 +223,12 @@ def _current_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+def _make_network(name: str, source: Any) -> nn.Module:
+    module = call_source(name, "backbone", source)
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"backbone {name!r}: returns a {type(module).__name__}, not a torch.nn.Module; name a function that returns the network"
+        )
+    return module

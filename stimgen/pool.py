@@ -1,7 +1,7 @@
 """NaturalPool: natural images that z units refer to and controls are chosen from; a table of crops, or any folder of images."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from stimgen.image_files import find_images, open_photograph
 TABLE = "images.tsv"
 COLUMNS: Columns = {**IMAGE_COLUMNS, "source": "text", "license": "text"}
 _UNKNOWN_LICENSE = "unknown"
+Track = Callable[[Iterator[tuple[str, Image.Image]]], Iterable[tuple[str, Image.Image]]]
 # Photographs that scikit-image and scikit-learn carry in their wheels, with the licenses their READMEs state.
 PUBLIC_PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
@@ -106,6 +107,21 @@ def cut_crops(photographs: pd.DataFrame, count: int, size_px: int, rng: np.rando
             opened[source] = open_photograph(record["path"])
         image = opened[source]
         yield source, _cut_crop(image, index >= len(photographs), size_px, rng)
+
+
+def write_crops(
+    photographs: pd.DataFrame, count: int, size_px: int, rng: np.random.Generator, folder: Path, track: Track = iter
+) -> NaturalPool:
+    """Cut crops into `folder` and write the pool's table there; `track` wraps the crops as they are cut."""
+    licenses = dict(zip(photographs["source"], photographs["license"], strict=True))
+    rows = []
+    for number, (source, crop) in enumerate(track(cut_crops(photographs, count, size_px, rng)), start=1):
+        stim_id = f"nat{number:05d}"
+        crop.save(folder / f"{stim_id}.png")
+        rows.append({"stim_id": stim_id, "image_file": f"{stim_id}.png", "source": source, "license": licenses[source]})
+    made = NaturalPool(folder, pd.DataFrame(rows))
+    made.write(folder)
+    return made
 
 
 def _cut_crop(image: Image.Image, at_random: bool, size_px: int, rng: np.random.Generator) -> Image.Image:

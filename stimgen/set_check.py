@@ -3,19 +3,23 @@
 import numpy as np
 import pandas as pd
 
-from protocols.stimulus_set import JUDGED, PREDICTED, StimulusSet
-from stimgen.assemble import TARGET
+from protocols.stimulus_set import JUDGED, PREDICTED, TABLE, StimulusSet
+from protocols.tables import Columns, check_columns
+from stimgen.gate import FLAG
 from stimgen.image_files import read_image
+from stimgen.order import TARGET
 from stimgen.photometry import high_frequency_share, mean_luminance, rms_contrast
 
 _TOLERANCE = 1e-4
 _LEAST_CONTRAST = 0.02  # below it an image is a gray field: the gradient was dead
+_SCORE_OF_DRIVE = {"drive_predicted": PREDICTED, "drive_judged": JUDGED, "drive_ratio": "", "drive_percentile": ""}
+_MEDIAN = 50.0  # percentile of natural images that a target's images must exceed
 
 
 def measure_set(stimulus_set: StimulusSet) -> pd.DataFrame:
-    """Return `mean_luminance rms_contrast high_frequency_share own_predicted own_judged` of every image, in the table's order.
+    """Return the photometry, the drives and `flagged` of every image, in the table's order.
 
-    The drives are those of the image's own target; NaN where the set was not scored for it.
+    Photometry is `mean_luminance rms_contrast high_frequency_share`; the drives are those of `read_drives`.
     """
     rows = []
     for record in stimulus_set.table.to_dict("records"):
@@ -25,25 +29,59 @@ def measure_set(stimulus_set: StimulusSet) -> pd.DataFrame:
                 "mean_luminance": mean_luminance(image),
                 "rms_contrast": rms_contrast(image),
                 "high_frequency_share": high_frequency_share(image),
-                "own_predicted": float(record.get(f"{PREDICTED}{record['target']}", np.nan)),
-                "own_judged": float(record.get(f"{JUDGED}{record['target']}", np.nan)),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.concat([pd.DataFrame(rows), read_drives(stimulus_set)], axis=1)
+
+
+def read_drives(stimulus_set: StimulusSet) -> pd.DataFrame:
+    """Return `drive_predicted drive_judged drive_ratio drive_percentile flagged` of every image; NaN where the table does not tell.
+
+    A set without these columns (of an earlier version, or made by hand) has the scores of the ROI that is an image's target.
+
+    Raises
+    ------
+    InputError
+        When a cell of such a column is not a number.
+    """
+    table = stimulus_set.table
+    given: Columns = {name: "optional number" for name in _SCORE_OF_DRIVE if name in table.columns}
+    checked = check_columns(table, given, str(stimulus_set.folder / TABLE))
+    drives = {name: checked[name] if name in given else _find_own(table, prefix) for name, prefix in _SCORE_OF_DRIVE.items()}
+    flagged = np.where(table["gate"].isna(), np.nan, table["gate"] == FLAG) if "gate" in table.columns else np.nan
+    return pd.DataFrame(drives, index=table.index).assign(flagged=flagged)
+
+
+def _find_own(table: pd.DataFrame, prefix: str) -> list[float]:
+    """Return every image's score for the ROI that is its target; NaN without one."""
+    return [float(record.get(f"{prefix}{record['target']}", np.nan)) if prefix else np.nan for record in table.to_dict("records")]
 
 
 def summarize_conditions(stimulus_set: StimulusSet, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of `measured` per condition and target, with the number of images."""
+    """Return the means of `measured` per condition and target, with the numbers of images and of flagged ones.
+
+    `diversity` is what the sidecar tells of a target's images.
+    """
     keys = stimulus_set.table[["condition", "target"]].fillna("n/a")
     grouped = pd.concat([keys, measured], axis=1).groupby(["condition", "target"], sort=False)
-    return grouped.mean().assign(images=grouped.size()).reset_index()
+    summary = grouped.mean().assign(images=grouped.size(), flagged=grouped["flagged"].sum(min_count=1).astype("Int64")).reset_index()
+    known = stimulus_set.description.get("diversity", {})
+    is_made = summary["condition"] == TARGET
+    summary["diversity"] = pd.to_numeric(summary["target"].map(known).where(is_made))
+    return summary
+
+
+def list_missed_bounds(stimulus_set: StimulusSet) -> list[str]:
+    """Return a sentence for every target whose images do not keep all its bounds, as the sidecar tells."""
+    missed = stimulus_set.description.get("missed_bounds", {})
+    return [f"target {target}: mean of its images: {'; '.join(bounds)}" for target, bounds in missed.items()]
 
 
 def find_broken_rules(stimulus_set: StimulusSet, measured: pd.DataFrame) -> list[str]:
     """Return one sentence per broken rule; none for a set that may be shown.
 
     Rules: all images are of one size; the table's luminance and contrast are those of the files; no image is a gray field;
-    the judges agree that a target's images drive it more than the average natural image.
+    the judges agree that a target's images do what they were made for more than the average natural image does.
     """
     table = stimulus_set.table
     broken = []
@@ -58,11 +96,20 @@ def find_broken_rules(stimulus_set: StimulusSet, measured: pd.DataFrame) -> list
         f"row {row + 2}: {table['stim_id'][row]} is a uniform field (contrast {measured['rms_contrast'][row]:.4f}); make it again"
         for row in flat
     ]
-    made = measured[(table["condition"] == TARGET).to_numpy()].assign(target=table["target"])
-    judged = made.groupby("target", sort=False)["own_judged"].mean()
-    broken += [
-        f"target {target}: mean judged drive {drive:.2f}, no more than the average natural image's; use more steps or models"
-        for target, drive in judged.items()
-        if drive <= 0
-    ]
-    return broken
+    made = measured.assign(target=table["target"])[table["condition"] == TARGET]
+    return broken + [line for target, rows in made.groupby("target", sort=False) for line in _find_undriven(str(target), rows)]
+
+
+def _find_undriven(target: str, made: pd.DataFrame) -> list[str]:
+    """Return what is wrong with the judged drive of a target's images.
+
+    A distance from a response has no ratio and is never above 0: there the percentile of natural images counts.
+    """
+    drive, percentile = made["drive_judged"].mean(), made["drive_percentile"].mean()
+    if made["drive_ratio"].isna().all() and not np.isnan(percentile):
+        if percentile > _MEDIAN:
+            return []
+        return [f"target {target}: by the judges its images do better than {percentile:.0f} % of natural images; use more steps or models"]
+    if drive <= 0:
+        return [f"target {target}: mean judged drive {drive:.2f}, no more than the average natural image's; use more steps or models"]
+    return []

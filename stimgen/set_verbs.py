@@ -31,35 +31,38 @@ def pool(
 
     Example: stimgen pool --images photos/ --count 500 --out pool/
     """
-    from stimgen.pool import NaturalPool, cut_crops, find_photographs, find_public_photographs
+    from stimgen.pool import find_photographs, find_public_photographs, write_crops
 
     refuse_non_empty(out, overwrite)
     photographs = find_photographs(images) if images else find_public_photographs()
-    licenses = dict(zip(photographs["source"], photographs["license"], strict=True))
     settings = {"images": str(images) if images else "scikit-image and scikit-learn", "count": count, "size_px": size_px}
     provenance = Provenance.collect("stimgen pool", settings, {"images": images} if images else {}, {"seed": seed})
-    rows = []
     with staged_folder(out, provenance, overwrite) as folder:
-        crops = cut_crops(photographs, count, size_px, np.random.default_rng(seed))
-        for number, (source, crop) in enumerate(track(crops, total=count, description="crops", console=progress_console()), start=1):
-            stim_id = f"nat{number:05d}"
-            crop.save(folder / f"{stim_id}.png")
-            rows.append({"stim_id": stim_id, "image_file": f"{stim_id}.png", "source": source, "license": licenses[source]})
-        NaturalPool(folder, pd.DataFrame(rows)).write(folder)
+        rng = np.random.default_rng(seed)
+        write_crops(photographs, count, size_px, rng, folder, lambda crops: track(crops, "crops", count, console=progress_console()))
     typer.echo(f"wrote {out}: {count} crops of {len(photographs)} photographs")
 
 
-def check(set_folder: Annotated[Path, typer.Argument(metavar="SET", help="StimulusSet folder.")]) -> None:
+def check(
+    set_folder: Annotated[Path, typer.Argument(metavar="SET", help="StimulusSet folder.")],
+    grid: Annotated[Path | None, typer.Option(help="PNG to write: the target images, a row per target, to look through.")] = None,
+) -> None:
     """Check a stimulus set: every file against its hash, photometry by condition, drive by the models and the judges.
 
     Exit status 1 where a rule of the set is broken. Example: stimgen check stimuli/set
     """
-    from stimgen.set_check import find_broken_rules, measure_set, summarize_conditions
+    from stimgen.grid import write_grid
+    from stimgen.set_check import find_broken_rules, list_missed_bounds, measure_set, summarize_conditions
 
     stimulus_set = StimulusSet.read(set_folder)
     stimulus_set.verify()
     measured = measure_set(stimulus_set)
     _print_summary(summarize_conditions(stimulus_set, measured))
+    for line in list_missed_bounds(stimulus_set):
+        typer.echo(line)
+    if grid is not None:
+        write_grid(stimulus_set, grid)
+        typer.echo(f"wrote {grid}")
     broken = find_broken_rules(stimulus_set, measured)
     if broken:
         raise InputError("\n".join([f"{set_folder}: {len(broken)} rule(s) broken", *broken]))
@@ -67,9 +70,23 @@ def check(set_folder: Annotated[Path, typer.Argument(metavar="SET", help="Stimul
 
 
 def _print_summary(summary: pd.DataFrame) -> None:
-    table = Table(title="means by condition; drive of the image's own target in z units of natural images")
-    for column in summary.columns:
-        table.add_column(column.replace("_", " "), justify="left" if column in ("condition", "target") else "right")
-    for row in summary.itertuples(index=False):
-        table.add_row(*(("n/a" if np.isnan(value) else f"{value:.3f}") if isinstance(value, float) else str(value) for value in row))
+    """Print what the images look like, and what they do for their own targets."""
+    photometry = ["mean_luminance", "rms_contrast", "high_frequency_share"]
+    drive = ["drive_predicted", "drive_judged", "drive_ratio", "drive_percentile", "flagged", "diversity"]
+    _print_columns(summary, "means by condition", photometry, 3)
+    _print_columns(summary, "drive of the image's own target, z units of natural images (mean)", drive, 2)
+
+
+def _print_columns(summary: pd.DataFrame, title: str, columns: list[str], digits: int) -> None:
+    keys = ["condition", "target"]
+    table = Table(title=title)
+    for column in [*keys, "images", *columns]:
+        table.add_column(
+            column.removeprefix("drive_").replace("_", " "),
+            justify="left" if column in keys else "right",
+            no_wrap=column in keys,
+            overflow="fold",
+        )
+    for row in summary[[*keys, "images", *columns]].itertuples(index=False):
+        table.add_row(*("n/a" if pd.isna(value) else f"{value:.{digits}f}" if isinstance(value, float) else str(value) for value in row))
     Console().print(table)

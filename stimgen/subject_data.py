@@ -1,14 +1,14 @@
 """What a fit needs of one subject: single trials averaged over repetitions, images in groups, ceilings of voxels and ROIs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -139,3 +139,24 @@ def _group_images(
     component = connected_components(graph, directed=False)[1][: len(names)]
     first: dict[int, str] = {}
     return [first.setdefault(int(number), name) for number, name in zip(component, names, strict=True)]
+
+
+def resample_training(
+    data: SubjectData, index: Int[np.ndarray, " images"], is_test: Bool[np.ndarray, " images"], rng: np.random.Generator
+) -> tuple[SubjectData, Int[np.ndarray, " drawn"], Bool[np.ndarray, " drawn"]]:
+    """Draw training images with replacement, whole groups at a time; test images stay as they are.
+
+    A group drawn twice stands there twice under one label, so that it is never on both sides of a fold.
+    """
+    groups = np.array(data.groups)
+    training = np.unique(groups[~is_test])
+    drawn = rng.choice(training, size=len(training))
+    rows = np.concatenate([*(np.flatnonzero((groups == group) & ~is_test) for group in drawn), np.flatnonzero(is_test)])
+    resampled = replace(
+        data,
+        paths=[data.paths[row] for row in rows],
+        digests=[data.digests[row] for row in rows],
+        groups=[data.groups[row] for row in rows],
+        responses=data.responses[rows],
+    )
+    return resampled, index[rows], is_test[rows]

@@ -17,10 +17,10 @@ _GRAY = 0.5
 class Jitter:
     """Largest changes, drawn uniformly for every image and step."""
 
-    shift: float = Field(default=0.04, ge=0, le=0.5)
+    shift: float = Field(default=0.08, ge=0, le=0.5)
     """Fraction of the image's side."""
-    scale: float = Field(default=0.10, ge=0, lt=1)
-    rotation_deg: float = Field(default=10.0, ge=0)
+    scale: float = Field(default=0.20, ge=0, lt=1)
+    rotation_deg: float = Field(default=15.0, ge=0)
 
 
 def draw_affine(jitter: Jitter, generator: torch.Generator) -> Float[Tensor, "2 3"]:

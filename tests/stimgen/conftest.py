@@ -1,4 +1,7 @@
-"""Networks that load once, one laboratory (pool, planted brain, two models, a set) for all tests of the verbs, and a way to call them."""
+"""Networks that load once, one laboratory (pool, planted brain, two models, a set) for all tests of the verbs, and a way to call them.
+
+Beside it, for the parts of making a set: a small natural pool, two tiny models as its makers, and an order.
+"""
 
 import contextlib
 import io
@@ -6,11 +9,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
+from protocols.config import parse_config
 from stimgen.__main__ import main
 from stimgen.backbone import load_backbone
+from stimgen.judge import make_scorer
+from stimgen.order import TargetsFile
+from stimgen.pool import NaturalPool
+from tests.stimgen.tiny import make_tiny_model
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 CORTEX = """
@@ -32,7 +43,18 @@ TARGETS = """
 count = 1
 size_px = 64
 targets = [{ roi = "V3" }, { roi = "LO" }, { contrast = "V3 - LO", name = "V3overLO" }]
-ascent = { steps = 6, learning_rate = 1.0 }
+ascent = { steps = 12, learning_rate = 1.0 }
+"""
+WISHES = """
+count = 1
+size_px = 64
+controls = []
+targets = [
+    { quadrants = ["V3", "LO"], level = 0.5 },
+    { roi = "V3", dose = 80, name = "V3dose" },
+    { roi = "V3", hold = ["LO"], hold_within = 40, name = "V3held" },
+]
+ascent = { steps = 4, learning_rate = 0.5, batch = 2 }
 """
 
 
@@ -68,6 +90,31 @@ def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("VOXDRIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def make_order(*targets, **settings):
+    """Return what a targets file of these targets asks for: small images, few steps."""
+    return parse_config({"targets": targets, "size_px": 32, "ascent": {"steps": 2}, **settings}, TargetsFile, "targets.toml")
+
+
+@pytest.fixture
+def natural(tmp_path):
+    """A pool of 12 images of 4 sources."""
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "natural"
+    folder.mkdir()
+    ids = [f"n{index:02d}" for index in range(12)]
+    for name in ids:
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+    sources = [f"photo{index // 3}" for index in range(12)]
+    table = pd.DataFrame({"stim_id": ids, "image_file": [f"{name}.png" for name in ids], "source": sources, "license": "CC0"})
+    return NaturalPool(folder, table)
+
+
+@pytest.fixture
+def makers(natural):
+    """Two tiny models on networks of their own, with their predictions for the pool."""
+    return [make_scorer(f"m{seed}", make_tiny_model(seed=seed), natural.image_paths()) for seed in (0, 1)]
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +159,11 @@ class Lab:
         return self.root / "targets.toml"
 
     @property
+    def wishes(self):
+        """Targets of the other kinds: quadrants, a dose, a hold."""
+        return self.root / "wishes.toml"
+
+    @property
     def stimuli(self):
         return self.root / "stimuli"
 
@@ -125,7 +177,7 @@ class Lab:
 def lab(tmp_path_factory):
     """Everything from photographs to a stimulus set, by the commands a lab would type."""
     root = tmp_path_factory.mktemp("lab")
-    for name, text in (("cortex", CORTEX), ("lite0", FIT), ("lite1", FIT), ("targets", TARGETS)):
+    for name, text in (("cortex", CORTEX), ("lite0", FIT), ("lite1", FIT), ("targets", TARGETS), ("wishes", WISHES)):
         (root / f"{name}.toml").write_text(text.replace("{network}", name))
     made = Lab(root, {})
     shown = [word for folder in made.responses for word in ("--responses", folder)]

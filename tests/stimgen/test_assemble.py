@@ -1,99 +1,87 @@
-"""What a targets file may ask for, and how images are named, seeded and chosen."""
+"""How a set's pictures are named, which controls stand beside them, and that they are measured as they were saved."""
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
-from protocols.config import parse_config
 from protocols.errors import InputError
-from stimgen.assemble import TargetsFile, check_order, choose_natural, derive_seed, make_targets, score_target, scramble_targets
-from stimgen.judge import make_scorer
-from stimgen.objective import Target, fold_target
-from stimgen.optimize import Ascent
-from stimgen.pool import NaturalPool
-from tests.stimgen.tiny import make_tiny_model
+from protocols.provenance import hash_file
+from stimgen.assemble import Picture, choose_natural, collect_targets, save_pictures, scramble_targets
+from stimgen.image_files import read_image
+from stimgen.make import Job, Made
+from stimgen.order import plan_order
+from stimgen.photometry import mean_luminance, rms_contrast
+from tests.stimgen.conftest import make_order
 
 
-def order(*targets, **settings):
-    return parse_config({"targets": targets, "size_px": 32, "ascent": Ascent(steps=2), **settings}, TargetsFile, "targets.toml")
+def draw_made(wanted, rng, source="n03"):
+    """Return as many images of noise as each target wants, the targets taking turns."""
+    most = max(one.count for one in wanted)
+    turns = [(index, one) for index in range(most) for one in wanted if index < one.count]
+    return [
+        Made(Job(one, 100 + index, Path("x.png"), source), rng.uniform(0, 1, (32, 32, 3)).astype(np.float32), 0, False)
+        for index, one in turns
+    ]
 
 
-@pytest.fixture
-def natural(tmp_path):
-    """A pool of 12 images of 4 sources."""
-    rng = np.random.default_rng(1)
-    names = [f"n{index:02d}.png" for index in range(12)]
-    for name in names:
-        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / name)
-    sources = [f"photo{index // 3}" for index in range(12)]
-    table = pd.DataFrame({"stim_id": [Path(name).stem for name in names], "image_file": names, "source": sources, "license": "CC0"})
-    return NaturalPool(tmp_path, table)
+def test_images_are_numbered_within_their_targets(makers):
+    order = make_order({"roi": "V3", "count": 1}, {"roi": "LO"}, count=3)
+    pictures = collect_targets(order, draw_made(plan_order(order, makers), np.random.default_rng(1)))
+    assert [one.stim_id for one in pictures] == ["targetV301", "targetLO01", "targetLO02", "targetLO03"]
+    assert [one.seed for one in pictures] == [100, 100, 101, 102]
+    assert {(one.condition, one.method, one.source_image) for one in pictures} == {("target", "fourier_ascent", "n03")}
 
 
-@pytest.fixture
-def makers(natural):
-    return [make_scorer(f"m{seed}", make_tiny_model(seed=seed), natural.image_paths()) for seed in (0, 1)]
+@pytest.mark.parametrize(("parameterization", "method"), [("pixels", "pixels_ascent"), ("my.generator:make", "my.generator.make_ascent")])
+def test_the_method_names_the_parameterization(makers, parameterization, method):
+    order = make_order({"roi": "V3"}, count=1, image={"parameterization": parameterization})
+    (picture,) = collect_targets(order, draw_made(plan_order(order, makers), np.random.default_rng(1)))
+    assert picture.method == method
 
 
-@pytest.mark.parametrize(
-    "target",
-    [Target(roi="V3"), Target(roi="LO", minus_others=0.0), Target(voxel="01_V3001", name="v"), Target(contrast="V3 - LO", name="c")],
-)
-def test_natural_images_are_scored_by_response_or_by_the_contrast_itself(makers, natural, target):
-    scorer = makers[0]
-    features = scorer.model.space.extract(read(scorer, natural))
-    plain = Target(**{**vars(target), "minus_others": 0.0})  # a control is the best photograph for the ROI, not the most selective one
-    drive = fold_target(plain, scorer.model, scorer.pool)
-    np.testing.assert_allclose(score_target(target, scorer), (features @ drive.slope + drive.offset).numpy(), atol=1e-3)
-
-
-def read(scorer, natural):
-    from stimgen.features import read_batch
-
-    return read_batch(scorer.model.space.backbone, natural.image_paths())
-
-
-def test_each_target_gets_its_own_number_of_images_with_ids_seeds_and_sources(makers, natural):
-    wanted = order({"roi": "V3", "count": 1}, {"roi": "LO"}, count=3)
-    made = make_targets(wanted, makers, lambda images: None)
-    assert [picture.stim_id for picture in made] == ["targetV301", "targetLO01", "targetLO02", "targetLO03"]
-    assert [picture.seed for picture in made] == [derive_seed(1, "V3", 0), *(derive_seed(1, "LO", index) for index in range(3))]
-    assert {picture.image.shape for picture in made} == {(32, 32, 3)}
-    chosen = choose_natural(wanted, makers, natural)
-    assert [picture.stim_id for picture in chosen] == ["naturalV301", "naturalLO01", "naturalLO02", "naturalLO03"]
-    assert len({picture.source_image for picture in chosen}) == 4
-    assert {picture.source_image for picture in chosen} <= set(natural.table["stim_id"])
-    best = np.mean([score_target(Target(roi="V3"), maker) for maker in makers], axis=0).argmax()
+def test_natural_controls_are_the_pools_best_by_what_the_target_is_for_each_image_once(makers, natural):
+    """A control is the best photograph for the ROI, not the most selective one; for a contrast, the contrast's best."""
+    order = make_order({"roi": "V3", "count": 1}, {"contrast": "V3 - LO", "name": "c"}, count=3)
+    chosen = choose_natural(order, plan_order(order, makers), makers, natural)
+    assert [one.stim_id for one in chosen] == ["naturalV301", "naturalc01", "naturalc02", "naturalc03"]
+    assert {(one.condition, one.method, one.seed) for one in chosen} == {("natural", "best_of_pool", None)}
+    assert len({one.source_image for one in chosen}) == 4
+    z = np.mean([maker.score(maker.pool) for maker in makers], axis=0)  # images x V3, LO, EBA
+    best = int(z[:, 0].argmax())
     assert chosen[0].source_image == natural.table["stim_id"][best]
-    scrambled = scramble_targets(made)
-    assert [picture.source_image for picture in scrambled] == [picture.stim_id for picture in made]
-    assert [picture.stim_id for picture in scrambled] == [picture.stim_id.replace("target", "scrambled") for picture in made]
+    contrast = z[:, 0] - z[:, 1]
+    contrast[best] = -np.inf  # taken
+    assert chosen[1].source_image == natural.table["stim_id"][contrast.argmax()]
+    np.testing.assert_array_equal(chosen[0].image, read_image(natural.image_paths()[best], 32))
 
 
-def test_a_seed_depends_on_the_files_seed_the_target_and_the_index():
-    seeds = {derive_seed(seed, label, index) for seed in (1, 2) for label in ("V3", "LO") for index in range(5)}
-    assert len(seeds) == 20
-    assert derive_seed(1, "V3", 0) == derive_seed(1, "V3", 0)
+def test_a_pool_too_small_for_the_controls_is_refused(makers, natural):
+    order = make_order({"roi": "V3"}, {"roi": "LO"}, count=7)
+    with pytest.raises(InputError, match="the natural pool has 12 images, but 2 targets need 14; give a larger pool, or lower 'count'"):
+        choose_natural(order, plan_order(order, makers), makers, natural)
 
 
-@pytest.mark.parametrize(
-    ("targets", "settings", "message"),
-    [
-        ([], {}, "targets.toml: key 'targets' is"),
-        ([{"roi": "V3"}], {"size_px": 16}, "targets.toml: key 'size_px' is 16"),
-        ([{"roi": "V3"}], {"seed": -1}, "targets.toml: key 'seed' is -1"),
-        ([{"roi": "V3"}], {"cuont": 3}, "targets.toml: unknown key 'cuont'; did you mean 'count'"),
-        ([{"roi": "V3"}], {"ascent": {"step": 3}}, "targets.toml: unknown key 'ascent.step'; did you mean 'steps'"),
-        ([{"roi": "V3"}], {"ascent": {"jitter": {"scale": 1.0}}}, "targets.toml: key 'ascent.jitter.scale' is 1.0"),
-        ([{"roi": "V3"}], {"ascent": {"learning_rate": float("nan")}}, "targets.toml: key 'ascent.learning_rate' is nan"),
-        ([{"roi": "V3"}], {"controls": ["naturl"]}, "controls: 'naturl' is not known; choose from natural, scrambled"),
-        ([{"roi": "V3"}, {"roi": "V3"}], {}, "targets: two are named 'V3'; give each its own 'name'"),
-        ([{"roi": "V3"}, {"roi": "LO", "name": "v3"}], {}, "targets: two are named 'V3'; give each its own 'name'"),
-    ],
-)
-def test_an_order_that_makes_no_sense_is_refused(targets, settings, message):
-    with pytest.raises(InputError, match=message):
-        check_order(order(*targets, **settings))
+def test_each_target_image_has_a_scrambled_copy_of_its_own_seed(makers):
+    order = make_order({"roi": "V3"}, count=2)
+    pictures = collect_targets(order, draw_made(plan_order(order, makers), np.random.default_rng(1)))
+    scrambled, again = scramble_targets(pictures), scramble_targets(pictures)
+    assert [one.source_image for one in scrambled] == ["targetV301", "targetV302"]
+    assert [one.stim_id for one in scrambled] == ["scrambledV301", "scrambledV302"]
+    assert scrambled[0].seed != scrambled[1].seed
+    for one, same, original in zip(scrambled, again, pictures, strict=True):
+        np.testing.assert_array_equal(one.image, same.image)
+        assert np.abs(one.image - original.image).mean() > 0.05
+
+
+def test_pictures_are_measured_as_they_were_saved(tmp_path):
+    """Values out of range are clipped, and all are rounded to 8 bits, before anything is measured."""
+    wild = (0.5 + np.random.default_rng(2).standard_normal((20, 20, 3))).astype(np.float32)
+    table = save_pictures([Picture("targetV301", "target", "V3", "fourier_ascent", 7, None, wild)], tmp_path)
+    row = table.iloc[0]
+    saved = (np.clip(wild, 0, 1) * 255).round() / 255
+    assert row["mean_luminance"] == pytest.approx(mean_luminance(saved), abs=1e-6)
+    assert row["rms_contrast"] == pytest.approx(rms_contrast(saved), abs=1e-5)
+    assert (row["stim_file"], row["width_px"], row["height_px"]) == ("stim-targetV301_image.png", 20, 20)
+    assert row["sha256"] == hash_file(tmp_path / row["stim_file"])
+    assert (row["seed"], row["source_image"]) == (7, None)

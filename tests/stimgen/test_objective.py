@@ -1,97 +1,97 @@
-"""A target folded onto features is the number one gets from predicted responses the long way."""
+"""Goals become one number per image: what is driven up counts by its low reading, what is driven down by its high one."""
 
-import numpy as np
 import pytest
+import torch
 
-from protocols.config import parse_config
-from protocols.errors import InputError
-from stimgen.objective import Target, fold_target
-from tests.stimgen.tiny import draw_images, make_tiny_model
+from stimgen.goal import Goal
+from stimgen.objective import Ensemble, combine_members, rate_wishes, stack_goals
+from stimgen.readings import Term
 
-
-@pytest.fixture(scope="module")
-def model():
-    return make_tiny_model()
-
-
-@pytest.fixture(scope="module")
-def pool(model):
-    return model.predict(draw_images(20, 8, seed=1)).numpy()
-
-
-def standardize(responses, pool):
-    return (responses - pool.mean(axis=0)) / pool.std(axis=0)
+Z = torch.tensor([[[1.0, 4.0]], [[3.0, -2.0]], [[8.0, 1.0]]])  # 3 members, 1 image, 2 terms
+KNOWN = torch.tensor([[True, True], [True, False], [False, True]])
+TERMS = [Term("V3"), Term("LO"), Term("V3", ("01",))]
 
 
 @pytest.mark.parametrize(
-    ("target", "combine"),
+    ("ensemble", "low", "high"),
     [
-        (Target(roi="V3", minus_others=0.25), lambda z: z["V3"] - 0.25 * (z["LO"] + z["EBA"]) / 2),
-        (Target(roi="LO", minus_others=1.0), lambda z: z["LO"] - (z["V3"] + z["EBA"]) / 2),
-        (Target(roi="EBA", minus_others=0.0), lambda z: z["EBA"]),
-        (Target(voxel="01_V3002", name="one"), lambda z: z["01_V3002"]),
-        (Target(contrast="V3 - LO", name="both"), lambda z: z["V3"] - z["LO"]),
-        (Target(contrast="V3 + EBA - LO", name="three"), lambda z: (z["V3"] + z["EBA"]) / 2 - z["LO"]),
+        (Ensemble(), [2.0, 2.5], [2.0, 2.5]),
+        (Ensemble(combine="minimum"), [1.0, 1.0], [3.0, 4.0]),
+        (Ensemble(combine="mean_minus_sd"), [1.0, 1.0], [3.0, 4.0]),
+        (Ensemble(combine="mean_minus_sd", sd=2.0), [0.0, -0.5], [4.0, 5.5]),
+        (Ensemble(combine="mean_minus_sd", sd=0.0), [2.0, 2.5], [2.0, 2.5]),
     ],
 )
-def test_the_folded_objective_is_the_z_scored_one(model, pool, target, combine):
-    images = draw_images(6, 8, seed=2)
-    responses, weights = model.predict(images).numpy(), model.roi_weights()
-    z = {roi: standardize(responses @ weights[:, i], pool @ weights[:, i]) for i, roi in enumerate(model.rois)}
-    z["01_V3002"] = standardize(responses[:, 1], pool[:, 1])
-    drive = fold_target(target, model, pool)
-    folded = model.space.extract(images) @ drive.slope + drive.offset
-    np.testing.assert_allclose(folded.numpy(), combine(z), rtol=1e-3, atol=1e-3)
+def test_members_that_lack_a_term_have_no_say_in_it(ensemble, low, high):
+    combined = combine_members(Z, KNOWN, ensemble)
+    torch.testing.assert_close(torch.cat(combined), torch.tensor([low, high]), atol=1e-3, rtol=0)
 
 
-def test_a_target_does_not_depend_on_the_gain_of_responses(model, pool):
-    """z units: scaling and shifting every voxel's responses leaves the objective as it is."""
-    louder = make_tiny_model()
-    louder.readout.coefficients[:] *= 7
-    louder.readout.intercept[:] = louder.readout.intercept * 7 + 3
-    one, other = fold_target(Target(roi="V3"), model, pool), fold_target(Target(roi="V3"), louder, pool * 7 + 3)
-    np.testing.assert_allclose(one.slope, other.slope, rtol=1e-4, atol=1e-6)
-    assert one.offset == pytest.approx(other.offset, rel=1e-3)
+@pytest.mark.parametrize("combine", ["mean", "minimum", "mean_minus_sd"])
+def test_of_a_single_member_both_readings_are_its_own(combine):
+    low, high = combine_members(Z[:1], KNOWN[:1], Ensemble(combine=combine))
+    assert torch.equal(low, Z[0])
+    assert torch.equal(high, Z[0])
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (Target(roi="FFA"), "ROI 'FFA': not in the model; it has V3, LO, EBA"),
-        (Target(contrast="V3 - PPA", name="c"), "ROI 'PPA': not in the model"),
-        (Target(voxel="01_V3009", name="v"), "voxel '01_V3009': not in the model; its voxels are named like '01_V3001'"),
-        (Target(voxel="01_V3003", name="v"), "voxel '01_V3003': not predictable"),
-    ],
-)
-def test_what_the_model_cannot_predict_is_refused(model, pool, target, message):
-    with pytest.raises(InputError, match=message):
-        fold_target(target, model, pool)
+@pytest.mark.parametrize("combine", ["mean", "minimum", "mean_minus_sd"])
+def test_the_gradient_is_finite_and_reaches_only_members_that_know_the_term(combine):
+    """Also where all members agree, at which a standard deviation has no derivative."""
+    for z in (Z.clone(), torch.ones_like(Z)):
+        z.requires_grad_(True)
+        low, high = combine_members(z, KNOWN, Ensemble(combine=combine))
+        (low.sum() - 0.5 * high.sum()).backward()
+        assert torch.isfinite(z.grad).all()
+        assert not z.grad[1, 0, 1]
+        assert not z.grad[2, 0, 0]
+        assert float(z.grad.sum()) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_model_that_answers_every_image_alike_is_refused(model, pool):
-    with pytest.raises(InputError, match="target 'V3': the model predicts the same response to every natural image"):
-        fold_target(Target(roi="V3"), model, np.ones_like(pool))
+def test_goals_are_laid_out_over_the_terms_of_all_of_them():
+    goals = [
+        Goal("a", factors={"V3": 1.0, "LO": -0.5}, low={"LO": -1.0}),
+        Goal("b", matches={"V3": 2.0}, high={"V3": 3.0}, subjects=("01",)),
+    ]
+    wishes = stack_goals(goals, TERMS)
+    inf, nan = torch.inf, torch.nan
+    assert wishes.factors.tolist() == [[1.0, -0.5, 0.0], [0.0, 0.0, 0.0]]
+    assert wishes.low.tolist() == [[-inf, -1.0, -inf], [-inf, -inf, -inf]]
+    assert wishes.high.tolist() == [[inf, inf, inf], [inf, inf, 3.0]]
+    torch.testing.assert_close(wishes.matches, torch.tensor([[nan, nan, nan], [nan, nan, 2.0]]), equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({}, "targets: a target has exactly one of the keys roi, voxel and contrast"),
-        ({"roi": "V3", "voxel": "v1"}, "targets: a target has exactly one of the keys roi, voxel and contrast"),
-        ({"contrast": "V3 plus LO"}, "targets: key 'contrast' is 'V3 plus LO': contrast .* is not of the form"),
-        ({"contrast": "V3"}, "needs at least one term on each side of '-'"),
-        ({"voxel": "01_V3001"}, "name is letters and digits only, not '01_V3001'; set 'name'"),
-        ({"roi": "Aréa"}, "name is letters and digits only, not 'Aréa'; set 'name'"),  # a stim_id is ASCII
-        ({"roi": "V3", "minus_others": -1}, "targets: key 'minus_others' is -1"),
-        ({"roi": "V3", "count": 0}, "targets: key 'count' is 0"),
-        ({"roy": "V3"}, "targets: unknown key 'roy'; did you mean 'roi'"),
-    ],
-)
-def test_a_target_that_makes_no_sense_is_refused(values, message):
-    with pytest.raises(InputError, match=message):
-        parse_config(values, Target, "targets")
+def test_what_is_driven_counts_by_its_low_reading_and_what_is_suppressed_by_its_high_one():
+    wishes = stack_goals([Goal("a", factors={"V3": 1.0, "LO": -0.5})], TERMS[:2])
+    low, high = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 6.0]])
+    assert rate_wishes(low, high, wishes).tolist() == [1.0 - 0.5 * 6.0]
 
 
-def test_an_only_roi_has_no_others_to_count_against():
-    assert Target(roi="V3").terms(["V3"]) == [("V3", 1.0)]
-    assert Target(contrast="V3 - LO").label == "contrast"
+def test_matches_count_by_half_their_mean_squared_distance():
+    goals = [Goal("a", matches={"V3": 2.0, "LO": -1.0}), Goal("b", factors={"LO": 1.0}), Goal("c", matches={"V3": 1.0})]
+    wishes = stack_goals(goals, TERMS[:2])
+    low, high = torch.tensor([[0.0, 1.0]] * 3), torch.tensor([[2.0, 3.0]] * 3)
+    assert rate_wishes(low, high, wishes).tolist() == [-(1.0 + 9.0) / 4, 1.0, 0.0]
+
+
+def test_infinite_bounds_and_absent_matches_give_no_nan_and_a_finite_gradient():
+    goals = [Goal("a", factors={"V3": 1.0}, low={"LO": 1.0}), Goal("b", high={"LO": 1.0}), Goal("c", matches={"LO": 0.5})]
+    wishes = stack_goals(goals, TERMS)
+    z = torch.zeros(3, 3, requires_grad=True)
+    value = rate_wishes(z, z, wishes)
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert z.grad.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.5, 0.0]]
+
+
+def test_a_reading_that_overflows_in_a_term_that_no_goal_of_the_image_names_does_not_count():
+    wishes = stack_goals([Goal("a", factors={"V3": 1.0})], TERMS[:2])
+    low = torch.tensor([[2.0, torch.inf]])
+    assert rate_wishes(low, low, wishes).tolist() == [2.0]
+
+
+def test_an_images_number_does_not_depend_on_the_goals_beside_it():
+    goals = [Goal("a", factors={"V3": 1.0, "LO": -0.5}), Goal("b", matches={"V3": 2.0}, subjects=("01",))]
+    low = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    together = rate_wishes(low, low + 1, stack_goals(goals, TERMS))
+    apart = [rate_wishes(low[[row]], low[[row]] + 1, stack_goals([goal], TERMS)) for row, goal in enumerate(goals)]
+    assert torch.equal(together, torch.cat(apart))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from protocols.errors import InputError
 from protocols.provenance import Provenance
-from stimgen.pool import PUBLIC_PHOTOGRAPHS, NaturalPool, cut_crops, find_photographs, find_public_photographs
+from stimgen.pool import PUBLIC_PHOTOGRAPHS, NaturalPool, cut_crops, find_photographs, find_public_photographs, write_crops
 
 
 def make_photographs(folder, sizes=((40, 30), (30, 50), (64, 64))):
@@ -66,6 +66,22 @@ def test_the_public_photographs_are_there_with_their_licenses():
     assert all(Path(path).is_file() for path in photographs["path"])
     assert photographs["license"].str.contains("public domain|CC").all()
     assert photographs.set_index("source").loc["china", "license"] == "CC BY 2.0, danielbuechele"
+
+
+def test_crops_are_written_with_their_sources_and_licenses(tmp_path):
+    photographs = make_photographs(tmp_path / "photos").assign(license=["CC0", "mine", "unknown"])
+    tracked, out = [], tmp_path / "pool"
+    out.mkdir()
+    made = write_crops(photographs, 4, 32, np.random.default_rng(7), out, lambda crops: (tracked.append(crop) or crop for crop in crops))
+    assert list(made.table["stim_id"]) == ["nat00001", "nat00002", "nat00003", "nat00004"]
+    assert list(made.table["source"]) == ["p0.png", "p1.png", "p2.png", "p0.png"]
+    assert list(made.table["license"]) == ["CC0", "mine", "unknown", "CC0"]
+    assert len(tracked) == 4
+    for (source, crop), (_, row) in zip(cut(photographs, 4, 7), made.table.iterrows(), strict=True):
+        assert source == row["source"]
+        np.testing.assert_array_equal(np.asarray(Image.open(out / row["image_file"])), crop)
+    Provenance("stimgen pool").write(out)
+    pd.testing.assert_frame_equal(NaturalPool.read(out).table, made.table)
 
 
 def test_a_pool_written_is_read_again(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from protocols.errors import InputError
 from protocols.responses import Responses
 from stimgen.ceiling import average_voxels, estimate_noise_ceiling, estimate_split_half
-from stimgen.subject_data import average_repetitions, index_images
+from stimgen.subject_data import average_repetitions, index_images, resample_training
 from tests.stimgen.simulated import IMAGES, VOXELS, make_responses
 
 
@@ -110,3 +110,19 @@ def test_the_same_image_file_is_extracted_once(tmp_path):
     assert len(paths) == 13
     assert paths[10] == two.folder / "images" / "photo10.png"
     assert [index.tolist() for index in indices] == [list(range(10)), list(range(12)), [9, 10, 11, 12]]
+
+
+def test_a_bootstrap_draws_whole_groups_of_training_images_and_leaves_test_images(tmp_path):
+    data = average_repetitions(make_responses(tmp_path))
+    count = len(data.paths)
+    data = replace(data, groups=["a", "a", "b", "c", "c", *(f"g{number}" for number in range(count - 5))])
+    is_test = np.arange(count) >= 5
+    resampled, index, held = resample_training(data, np.arange(count) + 10, is_test, np.random.default_rng(3))
+    assert list(index[held]) == list(range(15, count + 10))
+    counts = {row: int((index == row + 10).sum()) for row in range(5)}
+    assert counts[0] == counts[1]
+    assert counts[3] == counts[4]
+    assert counts != dict.fromkeys(range(5), 1)
+    np.testing.assert_array_equal(resampled.responses, data.responses[index - 10])
+    assert [data.groups[row - 10] for row in index] == resampled.groups
+    assert [data.paths[row - 10] for row in index] == resampled.paths

@@ -91,12 +91,18 @@ def test_no_verb_writes_into_a_folder_that_holds_something(lab, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('targets = [{ roi = "FFA" }]', "ROI 'FFA': not in the model; it has V3, LO"),
+        (
+            'targets = [{ roi = "FFA" }]',
+            "target 'FFA': 'FFA': neither an ROI of the model (V3, LO) nor a voxel; its voxels are named like '01_V3001'",
+        ),
         ('targets = [{ roi = "V3" }]\ncuont = 3', "unknown key 'cuont'; did you mean 'count'"),
         ('targets = [{ roi = "V3" }]\n[ascent]\nlearning_rate = nan', "key 'ascent.learning_rate' is nan"),
         ('targets = [{ roi = "V3" }\n', "cannot be parsed"),
         ('targets = [{ roi = "V3" }]\ncount = 25\nsize_px = 64', "the natural pool has 24 images, but 1 targets need 25"),
-        ('targets = [{ voxel = "01_V3099", name = "v" }]', "voxel '01_V3099': not in the model"),
+        ('targets = [{ voxel = "01_V3099", name = "v" }]', "target 'v': '01_V3099': neither an ROI of the model (V3, LO) nor a voxel"),
+        ('targets = [{ roi = "V3" }]\n[image]\nparameterization = "furier"', "image: parameterization 'furier' is not known"),
+        ('targets = [{ quadrants = ["V3", "LO"] }, { up = ["V3", "LO"] }]', "targets: two are named 'V3upLOup'; give each its own 'name'"),
+        ('targets = [{ roi = "V3", dose = 100 }]', "key 'targets[0].dose' is 100"),
     ],
 )
 def test_targets_that_cannot_be_made_are_refused(lab, text, message, tmp_path):
@@ -111,9 +117,24 @@ def test_the_maker_cannot_be_its_own_judge(lab, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-def test_generate_needs_a_pool(lab, tmp_path):
-    finished = run_stimgen("generate", lab.targets, "--model", lab.maker, "--out", tmp_path / "set")
-    assert "no natural image pool; give --pool FOLDER, or set 'pool'" in refused(finished)
+def test_a_validating_model_may_not_judge(lab, tmp_path):
+    message = "judge on efficientnet_lite1: the same network made the images; fit the judge on another backbone"
+    assert message in refused(lab.generate(tmp_path / "set", "--judge", lab.judge, "--validate", lab.judge))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gate_that_refuses_ends_without_a_set(lab, tmp_path):
+    targets = tmp_path / "targets.toml"
+    targets.write_text(lab.targets.read_text() + '[gate]\naction = "refuse"\nmost_high_frequency = 0\n')
+    message = refused(lab.generate(tmp_path / "set", "--judge", lab.judge, targets=targets))
+    told = "3 images do not pass the gate (V3 1, LO 1, V3overLO 1); make them with more models or steps, or set gate.action to flag"
+    assert message.startswith(f"{told}; what was written so far stays in {tmp_path}/.set.incomplete-")
+    assert message.count("\n") == 1
+    assert not (tmp_path / "set").exists()
+    targets.write_text(targets.read_text().replace("refuse", "flag"))
+    finished = lab.generate(tmp_path / "set", "--judge", lab.judge, targets=targets)
+    assert finished.status == 0
+    assert "3 images do not pass the gate (V3 1, LO 1, V3overLO 1): column 'gate' marks them" in finished.out
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from protocols.provenance import Provenance
+from protocols.errors import InputError
+from protocols.provenance import Provenance, hash_file
 from protocols.stimulus_set import StimulusSet
+from stimgen import optimize
 from stimgen.encoding_model import EncodingModel
 from stimgen.image_files import read_image
-from stimgen.judge import make_scorer
+from stimgen.judge import make_scorer, predict_files
 from stimgen.pool import NaturalPool
+from stimgen.set_check import measure_set, summarize_conditions
 from tests.stimgen.conftest import run_stimgen
 
 
@@ -43,7 +47,7 @@ def test_scores_are_those_of_the_saved_files(made, lab):
     paths = [made.image_path(stim_id) for stim_id in made.table["stim_id"]]
     for prefix, folder in (("predicted_", lab.maker), ("judged_", lab.judge)):
         scorer = make_scorer("again", EncodingModel.read(folder), pool.image_paths())
-        again = scorer.score(paths)
+        again = scorer.score(predict_files(scorer.model, paths))
         for roi in ("V3", "LO"):
             np.testing.assert_allclose(made.table[prefix + roi], again[roi], atol=1e-3)
 
@@ -57,13 +61,18 @@ def test_a_few_steps_already_raise_the_predicted_drive_above_the_scrambled_copy(
 def test_the_sidecar_names_the_models_and_every_column(made):
     assert (made.description["models"], made.description["judges"]) == (["lite0"], ["lite1"])
     assert (made.description["pool_images"], made.description["size_px"]) == (24, 64)
-    assert set(made.description["condition"]["Levels"]) == set(made.table["condition"])
+    assert set(made.table["condition"]) <= set(made.description["condition"]["Levels"])
+    assert {"drive_predicted", "drive_judged", "drive_ratio", "drive_percentile", "gate"} <= set(made.description) & set(made.table.columns)
+    assert list(made.description["diversity"].items()) == [("V3", None), ("LO", None), ("V3overLO", None)]  # an only image has none
 
 
 def test_the_same_seed_makes_the_same_bytes_and_another_seed_other_images(lab, made, tmp_path):
     assert lab.generate(tmp_path / "again").status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]  # the work folder is gone
     again = StimulusSet.read(tmp_path / "again").table
-    pd.testing.assert_frame_equal(again, made.table[again.columns])
+    own = [name for name in again.columns if name not in ("drive_judged", "drive_ratio", "drive_percentile", "gate")]  # no judge here
+    assert again.drop(columns=own).isna().all(axis=None)
+    pd.testing.assert_frame_equal(again[own], made.table[own])
     for name in made.table["stim_file"]:
         assert (tmp_path / "again" / name).read_bytes() == (lab.stimuli / name).read_bytes()
     assert lab.generate(tmp_path / "other", "--seed", 2).status == 0
@@ -71,6 +80,121 @@ def test_the_same_seed_makes_the_same_bytes_and_another_seed_other_images(lab, m
     own = made.table["condition"] == "target"
     assert set(other["sha256"][own]).isdisjoint(made.table["sha256"][own])
     assert list(other["sha256"][made.table["condition"] == "natural"]) == list(made.table["sha256"][made.table["condition"] == "natural"])
+
+
+@pytest.fixture(scope="module")
+def wishes(lab, tmp_path_factory):
+    """The set of the other kinds of target, and what was printed."""
+    out = tmp_path_factory.mktemp("wishes") / "set"
+    finished = lab.generate(out, "--judge", lab.judge, targets=lab.wishes)
+    assert finished.status == 0, finished.err
+    return StimulusSet.read(out), finished.out
+
+
+def test_quadrants_doses_and_holds_are_made_in_the_files_order(wishes):
+    table = wishes[0].table
+    assert list(table["target"]) == ["V3upLOup", "V3upLOdown", "LOupV3down", "V3downLOdown", "V3dose", "V3held"]
+    assert set(table["condition"]) == {"target"}  # controls = []
+    drives = table.set_index("target")[["drive_predicted", "drive_judged", "drive_percentile"]].astype(float)
+    assert drives.notna().all(axis=None)
+    dose = table.set_index("target").loc["V3dose"]
+    assert dose["drive_ratio"] is None  # a distance has no ratio
+    assert drives.loc["V3dose", "drive_predicted"] <= 0
+    one = table.set_index("target").loc["V3upLOdown"]
+    assert drives.loc["V3upLOdown", "drive_predicted"] == pytest.approx(min(one["predicted_V3"], -one["predicted_LO"]), abs=2e-4)
+
+
+def test_bounds_that_cannot_be_had_are_told_and_stay_in_the_sidecar(wishes):
+    made, printed = wishes
+    table = made.table.set_index("target")
+    missed = made.description["missed_bounds"]
+    for label, sides in (("V3upLOdown", {"V3": 1, "LO": -1}), ("LOupV3down", {"V3": -1, "LO": 1})):
+        expected = {roi for roi, sign in sides.items() if sign * table.loc[label, f"predicted_{roi}"] < 0.5 - 0.25}
+        assert {bound.split(" ")[0] for bound in missed.get(label, [])} == expected
+    assert missed
+    assert "V3held" not in missed  # within 40 z it was easily held
+    for label, bounds in missed.items():
+        assert f"target {label}: not all it asks for can be had at once; mean of its images: {bounds[0]}" in printed
+
+
+def test_check_tells_drive_flags_and_missed_bounds(wishes, made, lab):
+    finished = run_stimgen("check", wishes[0].folder)
+    for label, bounds in wishes[0].description["missed_bounds"].items():
+        assert f"target {label}: mean of its images: {bounds[0]}" in finished.out
+    summary = summarize_conditions(made, measure_set(made)).set_index(["condition", "target"])
+    row = made.table.set_index("stim_id").loc["targetLO01"]
+    assert summary.loc[("target", "LO"), "drive_judged"] == float(row["drive_judged"])
+    assert summary.loc[("target", "LO"), "flagged"] == (row["gate"] == "flag")
+
+
+def test_crops_of_public_photographs_are_the_pool_where_none_is_named(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("stimgen.default_pool.COUNT", 7)
+    monkeypatch.setattr("stimgen.default_pool.SIZE_PX", 64)
+    cache, out = tmp_path / "cache", tmp_path / "set"
+    assert run_stimgen("generate", lab.targets, "--model", lab.maker, "--cache", cache, "--out", out).status == 0
+    described = StimulusSet.read(out)
+    assert described.description["pool_images"] == 7
+    assert NaturalPool.read(cache / "pool-7-64-1").table["stim_id"].isin(described.table["source_image"]).any()
+    assert Provenance.read(out).inputs["pool"] == hash_file(cache / "pool-7-64-1" / "provenance.json")
+
+
+def test_an_interrupted_command_goes_on_to_the_same_bytes(lab, tmp_path, monkeypatch):
+    """Six steps of batches of 2 and 1; the command ends in the ninth of its twelve steps."""
+    targets = tmp_path / "targets.toml"
+    targets.write_text(lab.targets.read_text().replace("steps = 12", "steps = 6, batch = 2, checkpoint_s = 1e-9"))
+    taken, take = [], optimize._take_step
+
+    def take_some(most):
+        def step(*arguments):
+            if len(taken) == most:
+                raise InputError("the light went out")
+            taken.append(1)
+            return take(*arguments)
+
+        taken.clear()
+        monkeypatch.setattr(optimize, "_take_step", step)
+
+    take_some(8)
+    out, work = tmp_path / "set", tmp_path / ".set.work"
+    ended = lab.generate(out, targets=targets)
+    assert (ended.status, "the light went out" in ended.err, out.exists()) == (1, True, False)
+    assert sorted(path.suffix for path in work.iterdir()) == [".safetensors", ".state"]
+    take_some(99)
+    assert lab.generate(out, targets=targets).status == 0
+    assert len(taken) == 4
+    assert not work.exists()
+    assert lab.generate(tmp_path / "whole", targets=targets).status == 0
+    names = sorted(path.name for path in out.iterdir() if path.name != "provenance.json")
+    assert [(out / name).read_bytes() for name in names] == [(tmp_path / "whole" / name).read_bytes() for name in names]
+    assert Provenance.read(out).outputs == Provenance.read(tmp_path / "whole").outputs
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "targets.toml", "whole"]
+
+
+def test_a_validating_model_neither_makes_nor_judges(lab, tmp_path):
+    assert lab.generate(tmp_path / "set", "--validate", lab.judge, targets=lab.wishes).status == 0
+    described = StimulusSet.read(tmp_path / "set").description
+    assert (described["models"], described["judges"]) == (["lite0"], [])
+    assert f"model {lab.judge}" in Provenance.read(tmp_path / "set").inputs
+
+
+def test_photographs_to_edit_and_the_mask_are_inputs(lab, tmp_path):
+    """Larger than the network's input; only the mask's white half changes."""
+    folder, mask = tmp_path / "photographs", tmp_path / "mask.png"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(60, 190, (240, 240, 3), dtype=np.uint8)).save(folder / "one.png")
+    Image.fromarray(np.repeat([[0, 255]], 32, axis=1).repeat(64, axis=0).astype(np.uint8)).save(mask)
+    targets, out = tmp_path / "targets.toml", tmp_path / "set"
+    image = f'[image]\nparameterization = "edit"\nphotographs = "{folder}"\nmask = "{mask}"\n'
+    targets.write_text(f'targets = [{{ roi = "V3" }}]\ncount = 1\nsize_px = 64\ncontrols = []\nascent = {{ steps = 2 }}\n{image}')
+    finished = lab.generate(out, targets=targets)
+    assert finished.status == 0, finished.err
+    made = StimulusSet.read(out)
+    assert (made.table["source_image"][0], made.table["method"][0]) == ("one", "edit_ascent")
+    change = np.abs(read_image(made.image_path("targetV301"), 64) - read_image(folder / "one.png", 64))
+    assert change[:, :31].max() <= 1 / 255
+    assert change[:, 33:].max() > 2 / 255
+    assert {"photographs", "mask"} <= set(Provenance.read(out).inputs)
 
 
 def test_an_image_does_not_depend_on_the_other_targets_of_the_file(lab, made, tmp_path):

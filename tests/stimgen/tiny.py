@@ -10,6 +10,7 @@ from torch import nn
 from stimgen.backbone import Backbone
 from stimgen.encoding_model import EncodingModel, Readout
 from stimgen.features import FeatureSpace, PooledLayer
+from stimgen.judge import Scorer
 from stimgen.networks import Preprocessing
 
 
@@ -64,10 +65,10 @@ def make_voxels(cv_r, rois, subject="01"):
     return table.assign(test_r=0.5, noise_ceiling=np.nan)
 
 
-def make_tiny_model(cv_r=(0.5, 0.3, -0.1, 0.6, 0.2), rois=("V3", "V3", "V3", "LO", "EBA"), seed=0, backbone=None, voxels=None):
-    """Return an EncodingModel with a random readout on a TinyNet (or `backbone`)."""
+def make_tiny_model(cv_r=(0.5, 0.3, -0.1, 0.6, 0.2), rois=("V3", "V3", "V3", "LO", "EBA"), seed=0, backbone=None, voxels=None, space=None):
+    """Return an EncodingModel with a random readout on a TinyNet (or `backbone`, or `space`)."""
     backbone = backbone or make_tiny_backbone(seed)
-    space = make_space(backbone, backbone.default_layers[1:])
+    space = space or make_space(backbone, backbone.default_layers[1:])
     rng = np.random.default_rng(seed)
     table = voxels if voxels is not None else make_voxels(cv_r, rois)
     readout = Readout(
@@ -82,3 +83,10 @@ def make_tiny_model(cv_r=(0.5, 0.3, -0.1, 0.6, 0.2), rois=("V3", "V3", "V3", "LO
 def draw_images(count, size_px, seed=0):
     """Return random images in 0-1, images x 3 x size x size."""
     return torch.rand(count, 3, size_px, size_px, generator=torch.Generator().manual_seed(seed))
+
+
+def make_scorer(model, images=30, size_px=8):
+    """Return a Scorer whose natural pool are random images."""
+    with torch.no_grad():
+        features = model.space.extract(draw_images(images, size_px, seed=1)).numpy()
+    return Scorer(model.space.backbone.name, model, model.readout.predict(features), features)

@@ -1,0 +1,129 @@
+"""The work of making images as a list of independent batches, each with its own output file, so that it can be left and taken up.
+
+A batch is named by the sha256 of all that its images depend on. What is finished is read; what was interrupted goes on from its last
+state, to the same image. The images of a batch are always climbed together: the same batch gives the same bits on the same machine.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from protocols.config import config_values
+from stimgen.ascent_state import AscentState
+from stimgen.evolve_climb import evolve_all
+from stimgen.optimize import Climb, Climbed, begin, climb_on
+from stimgen.predictors import Panel
+from stimgen.weights import hash_state
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The folder where finished batches and states of unfinished ones are kept."""
+
+    folder: Path
+
+    def make(self, climb: Climb, on_step: Callable[[int], None] = lambda images: None) -> Climbed:
+        """Return a batch's images: from its file, or made from its last state on, or from the beginning."""
+        name = identify_climb(climb)
+        finished, unfinished = self.folder / f"{name}.safetensors", self.folder / f"{name}.state"
+        made = _read_climbed(finished)
+        if made is not None:
+            on_step(len(climb.seeds) * climb.ascent.steps)
+            return made
+        self.folder.mkdir(parents=True, exist_ok=True)
+        made = evolve_all(climb, on_step) if climb.ascent.optimizer == "cma_es" else _climb_from_last_state(climb, unfinished, on_step)
+        _write_climbed(made, finished)
+        unfinished.unlink(missing_ok=True)
+        return made
+
+    def clear(self) -> None:
+        """Remove the batches and states, once what they were made for is complete."""
+        if not self.folder.is_dir():
+            return
+        for file in self.folder.glob("[0-9a-f]" * 64 + ".*"):
+            file.unlink()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def _climb_from_last_state(climb: Climb, unfinished: Path, on_step: Callable[[int], None]) -> Climbed:
+    state = begin(climb)
+    if state.restore(unfinished):
+        on_step(len(climb.seeds) * state.step)
+    return climb_on(climb, state, on_step, _write_now_and_then(state, unfinished, climb.ascent.checkpoint_s))
+
+
+def identify_climb(climb: Climb) -> str:
+    """Return the sha256 of what a batch's images depend on: goals, seeds, start, parameterization, settings and models."""
+    settings = {key: value for key, value in config_values(climb.ascent).items() if key not in ("batch", "checkpoint_s")}
+    digest = hashlib.sha256(repr((climb.goals, climb.seeds, settings, climb.ensemble, torch.__version__)).encode())
+    digest.update(type(climb.parameterization).__name__.encode())
+    for key, value in vars(climb.parameterization).items():
+        if isinstance(value, Tensor):
+            _add(digest, value)
+        else:
+            digest.update(hash_state(value).encode() if isinstance(value, nn.Module) else repr((key, value)).encode())
+    if climb.start is not None:
+        _add(digest, climb.start)
+    if climb.anchor is not None:
+        _add(digest, climb.anchor.photographs)
+        digest.update(repr(climb.anchor.balance).encode())
+    for panel in (climb.makers, climb.validators):
+        if panel is not None:
+            _add_panel(digest, panel)
+    return digest.hexdigest()
+
+
+def _add_panel(digest: "hashlib._Hash", panel: Panel) -> None:
+    for predictor in panel.predictors:
+        digest.update("".join(predictor.space.identify_layer(layer) for layer in predictor.layers).encode())
+        for reader in predictor.readers:
+            for tensor in (reader.slopes, reader.offsets, reader.known):
+                _add(digest, tensor)
+
+
+def _add(digest: "hashlib._Hash", tensor: Tensor) -> None:
+    digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+
+
+def _write_now_and_then(state: AscentState, path: Path, seconds: float) -> Callable[[], None]:
+    """Return a function that writes the state when it was not written for so many seconds."""
+    last = time.monotonic()
+
+    def write() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            state.write(path)
+            last = time.monotonic()
+
+    return write
+
+
+def _write_climbed(made: Climbed, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    tensors = {"images": made.images.contiguous(), "restarts": torch.tensor(made.restarts), "dead": torch.tensor(made.dead)}
+    save_file(tensors, partial)
+    partial.replace(path)
+
+
+def _read_climbed(path: Path) -> Climbed | None:
+    if not path.is_file():
+        return None
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as opened:
+            restarts, dead = opened.get_tensor("restarts").tolist(), opened.get_tensor("dead").tolist()
+            return Climbed(opened.get_tensor("images"), tuple(restarts), tuple(dead))
+    except (OSError, safetensors.SafetensorError):
+        return None
+
+
+def split_batches(count: int, size: int) -> Sequence[range]:
+    """Return the indices of each batch of jobs."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]

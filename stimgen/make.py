@@ -1,0 +1,196 @@
+"""Target images from goals: starts chosen among natural images, batches climbed, the best and most different kept."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stimgen.anchor import Anchor
+from stimgen.controls import best_natural
+from stimgen.diversity import choose_diverse, describe_images, measure_diversity
+from stimgen.image_files import find_images, read_image
+from stimgen.image_settings import build_parameterization, check_photographs, measure_template
+from stimgen.jobs import Workplace, split_batches
+from stimgen.judge import Scorer
+from stimgen.lagrangian import Multipliers
+from stimgen.naturalness import Naturalness, measure_naturalness
+from stimgen.objective import combine_members, rate_wishes, stack_goals
+from stimgen.optimize import Climb
+from stimgen.order import TargetsFile, Wanted
+from stimgen.pool import NaturalPool
+from stimgen.predictors import Panel, build_panel
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to make: for whom, its seed, and the natural image it starts from (None: noise)."""
+
+    wanted: Wanted
+    seed: int
+    start: Path | None
+    source: str | None
+    """The start's name in the set's table."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job and its image, height x width x 3 in 0-1; how often it was started again; whether its gradient stayed dead."""
+
+    job: Job
+    image: Float[np.ndarray, "height width 3"]
+    restarts: int
+    dead: bool
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that images are made with."""
+
+    order: TargetsFile
+    makers: Sequence[Scorer]
+    validators: Sequence[Scorer]
+    pool: NaturalPool
+    workplace: Workplace
+
+
+def plan_jobs(studio: Studio, wanted: Sequence[Wanted]) -> list[Job]:
+    """List the images to make, `candidates` for every one that is kept; the work that a scheduler may share out."""
+    order = studio.order
+    jobs = []
+    for one in wanted:
+        count = one.count * order.candidates
+        starts = _choose_starts(studio, one, count)
+        jobs += [Job(one, derive_seed(order.seed, one.label, index), *starts[index]) for index in range(count)]
+    return jobs
+
+
+def make_images(studio: Studio, jobs: Sequence[Job], on_step: Callable[[int], None]) -> list[Made]:
+    """Climb all jobs, batch by batch, and return them in their order; finished batches are read from the workplace."""
+    made: list[Made] = []
+    for some in _group_jobs(studio, jobs):
+        climb = prepare_climb(studio, some)
+        climbed = studio.workplace.make(climb, on_step)
+        arrays = climbed.images.permute(0, 2, 3, 1).numpy()
+        made += [Made(*each) for each in zip(some, arrays, climbed.restarts, climbed.dead, strict=True)]
+    place = {id(job): number for number, job in enumerate(jobs)}
+    return sorted(made, key=lambda one: place[id(one.job)])
+
+
+def keep_best(studio: Studio, made: Sequence[Made]) -> tuple[list[Made], dict[str, float]]:
+    """Keep each target's best and most different images; return them in order, and the diversity of every target's images.
+
+    Diversity is the mean of 1 - cosine between images' features in the first maker, less the natural mean.
+    """
+    maker = studio.makers[0]
+    kept: list[Made] = []
+    diversity = {}
+    for label in dict.fromkeys(one.job.wanted.label for one in made):
+        some = [one for one in made if one.job.wanted.label == label]
+        images = torch.from_numpy(np.stack([one.image for one in some])).permute(0, 3, 1, 2).to(maker.model.space.backbone.device)
+        with torch.no_grad():
+            features = maker.model.space.extract(images).float().cpu().numpy()
+        described = describe_images(features, maker.features, maker.model.space.layer_of_feature)
+        wanted = some[0].job.wanted
+        chosen = choose_diverse(_rate_images(studio, wanted, images), described, wanted.count, studio.order.diversity)
+        kept += [some[index] for index in chosen]
+        diversity[label] = measure_diversity(described[list(chosen)])
+    return kept, diversity
+
+
+def derive_seed(seed: int, label: str, index: int) -> int:
+    """Return a seed that depends on the set's seed, the target and the image, not on the order of making."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(label.encode()), index]).generate_state(1)[0])
+
+
+def prepare_climb(studio: Studio, jobs: Sequence[Job]) -> Climb:
+    """Return all that a batch of jobs is climbed with."""
+    order = studio.order
+    goals = tuple(job.wanted.goal for job in jobs)
+    makers = build_panel(studio.makers, goals, order.ensemble, order.ascent.depth_share)
+    validators = build_panel(studio.validators, goals, order.ensemble) if studio.validators else None
+    photographs = None
+    if all(job.start is not None for job in jobs):
+        arrays = np.stack([read_image(job.start, order.size_px) for job in jobs if job.start is not None])
+        photographs = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    template = measure_template(order.image, studio.pool.image_paths(), order.size_px)
+    parameterization, start = build_parameterization(order.image, order.size_px, photographs, template)
+    climb = Climb(goals, tuple(job.seed for job in jobs), parameterization, start, makers, order.ensemble, order.ascent)
+    anchor = None
+    if order.image.parameterization == "edit" and order.image.keep_features and photographs is not None:
+        scales = tuple(measured.scale for measured in measure_natural(studio, makers))
+        anchor = Anchor(photographs, scales, order.image.keep_features)
+    natural = measure_natural(studio, makers) if order.ascent.naturalness else ()
+    return replace(climb, naturalness=natural, anchor=anchor, validators=validators)
+
+
+def measure_natural(studio: Studio, makers: Panel) -> tuple[Naturalness, ...]:
+    """Measure the natural pool in the features of every predictor."""
+    known = {id(maker.model.space): maker.features for maker in studio.makers}
+    measured = []
+    for predictor in makers.predictors:
+        columns = predictor.space.find_columns(predictor.layers)
+        layers = predictor.space.layer_of_feature[columns]
+        measured.append(measure_naturalness(known[id(predictor.space)][:, columns], layers, makers.device))
+    return tuple(measured)
+
+
+def _group_jobs(studio: Studio, jobs: Sequence[Job]) -> list[list[Job]]:
+    """Split jobs into batches; with a limited depth, goals that need the same layers are climbed together."""
+    order = studio.order
+    groups: dict[object, list[Job]] = {}
+    depths: dict[str, object] = {}
+    for job in jobs:
+        label = job.wanted.label
+        if label not in depths:
+            limited = order.ascent.depth_share < 1
+            panel = build_panel(studio.makers, [job.wanted.goal], order.ensemble, order.ascent.depth_share) if limited else None
+            depths[label] = None if panel is None else tuple(predictor.layers for predictor in panel.predictors)
+        groups.setdefault(depths[label], []).append(job)
+    return [[group[index] for index in batch] for group in groups.values() for batch in split_batches(len(group), order.ascent.batch)]
+
+
+def _choose_starts(studio: Studio, wanted: Wanted, count: int) -> list[tuple[Path | None, str | None]]:
+    """Return what each image of a target starts from: photographs in turn, the pool's best for the goal, or noise."""
+    settings = studio.order.image
+    if settings.photographs is not None:
+        paths = find_images(settings.photographs)
+        check_photographs(paths, max(maker.model.space.backbone.input_px for maker in studio.makers))
+        return [(path, path.stem) for path in (paths[index % len(paths)] for index in range(count))]
+    if settings.start == "noise":
+        return [(None, None)] * count
+    pool = studio.pool
+    ratings = rate_pool(studio, wanted)
+    chosen = best_natural(ratings[:, None], [wanted.label], count, [str(source) for source in pool.table["source"]])[wanted.label]
+    paths, names = pool.image_paths(), list(pool.table["stim_id"])
+    return [(paths[index], str(names[index])) for index in chosen]
+
+
+def rate_pool(studio: Studio, wanted: Wanted) -> Float[np.ndarray, " images"]:
+    """Return the objective of every natural image, broken bounds counted against it, by the makers."""
+    panel = build_panel(studio.makers, [wanted.goal], studio.order.ensemble)
+    features = {id(maker.model.space): maker.features for maker in studio.makers}
+    read = []
+    for predictor in panel.predictors:
+        columns = predictor.space.find_columns(predictor.layers)
+        own = torch.from_numpy(features[id(predictor.space)][:, columns]).to(panel.device)
+        read.append(torch.stack([reader.read(own) for reader in predictor.readers]))
+    return _rate(panel, studio, wanted, torch.cat(read))
+
+
+def _rate_images(studio: Studio, wanted: Wanted, images: Float[Tensor, "images 3 height width"]) -> Float[np.ndarray, " images"]:
+    panel = build_panel(studio.makers, [wanted.goal], studio.order.ensemble)
+    with torch.no_grad():
+        read = torch.cat([predictor.read(images, False)[0] for predictor in panel.predictors])
+    return _rate(panel, studio, wanted, read)
+
+
+def _rate(panel: Panel, studio: Studio, wanted: Wanted, z: Float[Tensor, "members images terms"]) -> Float[np.ndarray, " images"]:
+    wishes = stack_goals([wanted.goal] * z.shape[1], panel.terms).to(z.device)
+    low, high = combine_members(z, panel.known.to(z.device), studio.order.ensemble)
+    rating: np.ndarray = (rate_wishes(low, high, wishes) - Multipliers.start(wishes).penalize(low, high, wishes)).cpu().numpy()
+    return rating

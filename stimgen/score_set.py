@@ -1,0 +1,116 @@
+"""Score a saved set: every PNG re-read from disk, predicted by its makers and judged by models that took no part in making it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from protocols.stimulus_set import JUDGED, PREDICTED
+from stimgen.gate import FLAG, Gate, judge_images
+from stimgen.goal import Goal
+from stimgen.image_files import read_image
+from stimgen.judge import Scorer, average_scores, predict_files, rate_goal, read_goal
+from stimgen.order import NATURAL, SCRAMBLED, SHAM, TARGET, TargetsFile, Wanted
+from stimgen.photometry import high_frequency_share
+
+_TOLERANCE = 0.25  # z: how far a bound may be missed on the saved image and still count as met
+Responses = Sequence[Float[np.ndarray, "images _voxels"]]
+
+
+def score_set(
+    table: pd.DataFrame, folder: Path, wanted: Sequence[Wanted], makers: Sequence[Scorer], judges: Sequence[Scorer], gate: Gate
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Add `predicted_<roi>` and `judged_<roi>`, and what each image does for its own target; also return the bounds that were missed.
+
+    The columns of its own target are those of `judge_images`.
+    """
+    paths = [folder / name for name in table["stim_file"]]
+    predicted, judged = ([predict_files(one.model, paths) for one in scorers] for scorers in (makers, judges))
+    scored = table
+    for prefix, scorers, responses in ((PREDICTED, makers, predicted), (JUDGED, judges, judged)):
+        if scorers:
+            scores = average_scores([one.score(some) for one, some in zip(scorers, responses, strict=True)])
+            scored = pd.concat([scored, scores.astype(np.float64).round(4).add_prefix(prefix)], axis=1)
+    high = np.array([high_frequency_share(read_image(path, int(width))) for path, width in zip(paths, table["width_px"], strict=True)])
+    parts, missed = [], {}
+    for one in wanted:
+        rows = np.flatnonzero(table["target"] == one.label)
+        own, others = ([some[rows] for some in responses] for responses in (predicted, judged))
+        verdicts = _judge(one.goal, makers, own, judges, others, high[rows], gate)
+        parts.append(verdicts.set_index(rows))
+        made = (table["condition"].iloc[rows] == TARGET).to_numpy()
+        missed[one.label] = find_missed(one.goal, makers, [some[made] for some in own])
+    return scored.join(pd.concat(parts)), {label: bounds for label, bounds in missed.items() if bounds}
+
+
+def _judge(
+    goal: Goal,
+    makers: Sequence[Scorer],
+    predicted: Responses,
+    judges: Sequence[Scorer],
+    judged: Responses,
+    high_frequency: Float[np.ndarray, " images"],
+    gate: Gate,
+) -> pd.DataFrame:
+    ratings = rate_goal(goal, makers, predicted)
+    if not judges:
+        return judge_images(ratings, np.full(len(ratings), np.nan), np.full(1, np.nan), high_frequency, gate, compare=True)
+    natural = rate_goal(goal, judges, [judge.pool for judge in judges])
+    return judge_images(ratings, rate_goal(goal, judges, judged), natural, high_frequency, gate, compare=goal.score != "match")
+
+
+def find_missed(goal: Goal, makers: Sequence[Scorer], predicted: Responses) -> list[str]:
+    """Return the bounds that the images of a goal miss on average, by their makers: each with the nearest point that was reached."""
+    if not len(predicted[0]):
+        return []
+    means = {name: float(z.mean()) for name, z in read_goal(goal, makers, predicted).items()}
+    return goal.find_violations(means, _TOLERANCE)
+
+
+def count_flagged(table: pd.DataFrame) -> dict[str, int]:
+    """Return for each target how many of its own images did not pass the gate; targets without such are left out."""
+    flagged = table[(table["condition"] == TARGET) & (table["gate"] == FLAG)]
+    return {str(label): int(count) for label, count in flagged.groupby("target", sort=False).size().items()}
+
+
+def describe_set(
+    order: TargetsFile,
+    makers: Sequence[Scorer],
+    judges: Sequence[Scorer],
+    pool_size: int,
+    diversity: dict[str, float],
+    missed: dict[str, list[str]],
+) -> dict[str, Any]:
+    """Return the set's sidecar: the columns' meanings, which models made and judged it, and what was found of each target."""
+    units = "z units of the natural pool"
+    levels = {
+        TARGET: "made by gradient ascent to drive the target",
+        NATURAL: "the pool's best natural images for the target, by prediction",
+        SCRAMBLED: "phase-scrambled copy of the target image named in source_image",
+        SHAM: "edit of the photograph that the target image named in source_image started from, as large, with no drive",
+    }
+    used = {level: text for level, text in levels.items() if level == TARGET or level in order.controls}
+    return {
+        "condition": {"Description": "Kind of image", "Levels": used},
+        "target": {"Description": "ROI (or voxel, or contrast) the image was made or chosen for"},
+        "source_image": {"Description": "Image of the pool that it is or started from, or stim_id of the set that it was scrambled from"},
+        "mean_luminance": {"Description": "Mean linear luminance of the sRGB image", "Units": "0-1"},
+        "rms_contrast": {"Description": "Standard deviation of luminance over its mean"},
+        "predicted_<roi>": {"Description": "Response predicted by the generating models", "Units": units},
+        "judged_<roi>": {"Description": "Response predicted by models that took no part in making the images", "Units": units},
+        "drive_predicted": {"Description": "What the image does for its own target, by the generating models", "Units": units},
+        "drive_judged": {"Description": "The same by models that took no part in making it", "Units": units},
+        "drive_ratio": {"Description": "drive_judged over drive_predicted; n/a where the latter is not positive"},
+        "drive_percentile": {"Description": "Percentage of natural images whose drive_judged is lower"},
+        "gate": {"Description": "pass or flag, by the rules in gate_rules; n/a without a judge"},
+        "gate_rules": vars(order.gate),
+        "diversity": {label: None if np.isnan(value) else round(value, 4) for label, value in diversity.items()},
+        "missed_bounds": missed,
+        "models": [maker.name for maker in makers],
+        "judges": [judge.name for judge in judges],
+        "pool_images": pool_size,
+        "size_px": order.size_px,
+    }
