@@ -17,12 +17,19 @@ CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", envvar="VOXDRIVE_CACHE", help="Folder that keeps computed features; the user's cache folder otherwise."),
 ]
+_TABLE_COLUMNS = 120
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep computed features.")]
 
 
 def progress_console() -> Console:
     """Return a console on stderr."""
     return Console(stderr=True)
+
+
+def table_console() -> Console:
+    """Return a console on stdout for wide tables: as wide as the terminal, and wide enough for them where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_TABLE_COLUMNS)
 
 
 def track_batches(description: str) -> Callable[[range], Iterable[int]]:

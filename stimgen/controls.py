@@ -12,12 +12,12 @@ from protocols.errors import InputError
 
 
 def best_natural(
-    scores: Float[np.ndarray, "images targets"], labels: Sequence[str], count: int, sources: Sequence[str]
+    scores: Float[np.ndarray, "images targets"], labels: Sequence[str], count: int, sources: Sequence[str], per_source: int | None = None
 ) -> dict[str, list[int]]:
     """Choose `count` images for every target: the highest scores, each image for one target only.
 
-    Targets choose in turn, so that none has the first pick of all. At most a third of a target's images come from one
-    source (crops of the same photograph look alike); the limit is lifted where the pool has too few sources.
+    Targets choose in turn, so that none has the first pick of all. At most `per_source` of a target's images (a third of them if None)
+    come from one source: crops of the same photograph look alike. The limit is lifted where the pool has too few sources.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def best_natural(
         raise InputError(
             f"the natural pool has {len(scores)} images, but {len(labels)} targets need {needed}; give a larger pool, or lower 'count'"
         )
-    per_source = math.ceil(count / 3)
+    per_source = per_source or math.ceil(count / 3)
     chosen: dict[str, list[int]] = {label: [] for label in labels}
     taken: set[int] = set()
     for _ in range(count):

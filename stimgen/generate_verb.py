@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -17,7 +16,7 @@ from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.stimulus_set import StimulusSet
-from stimgen.console import CacheOption, NoCacheOption, cache_folder, open_cache, progress_console
+from stimgen.console import CacheOption, NoCacheOption, cache_folder, open_cache, progress_console, table_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,10 +176,10 @@ def _print_drive(made: StimulusSet, diversity: dict[str, float]) -> None:
     """Print what each condition's images do for their own target, mean over images."""
     table = Table(title="what images do for their own target, z units of natural images (mean)")
     for column in ("condition", "target", "images", "predicted", "judged", "ratio", "percentile", "diversity"):
-        table.add_column(column, justify="left" if column in ("condition", "target") else "right")
+        table.add_column(column, justify="left" if column in ("condition", "target") else "right", no_wrap=True)
     for (condition, target), rows in made.table.groupby(["condition", "target"], sort=False):
         columns = ("drive_predicted", "drive_judged", "drive_ratio", "drive_percentile")
         means = [rows[name].astype(float).mean() for name in columns]
         means.append(diversity.get(str(target), np.nan) if condition == "target" else np.nan)
         table.add_row(str(condition), str(target), str(len(rows)), *("n/a" if np.isnan(mean) else f"{mean:.2f}" for mean in means))
-    Console().print(table)
+    table_console().print(table)

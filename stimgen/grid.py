@@ -8,7 +8,7 @@ from protocols.errors import InputError
 from protocols.stimulus_set import StimulusSet
 from stimgen.order import TARGET
 
-_GAP_PX, _LABEL_PX, _TEXT_PX = 4, 110, 14
+_GAP_PX, _LABEL_PX, _TEXT_PX = 4, 150, 14
 _BACKGROUND, _INK = (255, 255, 255), (0, 0, 0)
 
 

@@ -68,8 +68,10 @@ def identify_climb(climb: Climb) -> str:
     for key, value in vars(climb.parameterization).items():
         if isinstance(value, Tensor):
             _add(digest, value)
-        else:
-            digest.update(hash_state(value).encode() if isinstance(value, nn.Module) else repr((key, value)).encode())
+        elif isinstance(value, nn.Module):
+            digest.update(hash_state(value).encode())
+        elif key != "decoder":  # a generator that is no torch module goes by its dotted path alone
+            digest.update(repr((key, value)).encode())
     if climb.start is not None:
         _add(digest, climb.start)
     if climb.anchor is not None:

@@ -1,5 +1,6 @@
 """Target images from goals: starts chosen among natural images, batches climbed, the best and most different kept."""
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -165,7 +166,9 @@ def _choose_starts(studio: Studio, wanted: Wanted, count: int) -> list[tuple[Pat
         return [(None, None)] * count
     pool = studio.pool
     ratings = rate_pool(studio, wanted)
-    chosen = best_natural(ratings[:, None], [wanted.label], count, [str(source) for source in pool.table["source"]])[wanted.label]
+    sources = [str(source) for source in pool.table["source"]]
+    per_source = math.ceil(count / len(set(sources)))  # images that start alike end alike
+    chosen = best_natural(ratings[:, None], [wanted.label], count, sources, per_source)[wanted.label]
     paths, names = pool.image_paths(), list(pool.table["stim_id"])
     return [(paths[index], str(names[index])) for index in chosen]
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -14,7 +13,7 @@ from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.stimulus_set import StimulusSet
-from stimgen.console import progress_console
+from stimgen.console import progress_console, table_console
 
 
 def pool(
@@ -89,4 +88,4 @@ def _print_columns(summary: pd.DataFrame, title: str, columns: list[str], digits
         )
     for row in summary[[*keys, "images", *columns]].itertuples(index=False):
         table.add_row(*("n/a" if pd.isna(value) else f"{value:.{digits}f}" if isinstance(value, float) else str(value) for value in row))
-    Console().print(table)
+    table_console().print(table)
