@@ -52,7 +52,7 @@ class Provenance:
             config=dict(config),
             seeds=dict(seeds or {}),
             inputs={name: hash_input(path) for name, path in inputs.items()},
-            code_version=describe_code(_ROOT),
+            code_version=describe_code(),
             packages={name: version for name in _RECORDED if (version := _installed_version(name))},
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
@@ -123,7 +123,7 @@ def hash_input(path: Path) -> str:
     return digest.hexdigest()
 
 
-def describe_code(root: Path) -> str:
+def describe_code(root: Path = _ROOT) -> str:
     """Return the version of this code: the installed one, and where `root` is a git checkout its commit.
 
     For example `0.1.0+g2a0108b`; `.dirty` follows where tracked files differ from the commit.

@@ -14,7 +14,7 @@ from rich.table import Table
 from protocols.config import config_values, read_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
-from protocols.provenance import Provenance
+from protocols.provenance import Provenance, describe_code
 from protocols.stimulus_set import StimulusSet
 from stimgen.console import CacheOption, NoCacheOption, cache_folder, open_cache, progress_console, table_console
 
@@ -74,7 +74,7 @@ def generate(
     expand_targets(order, [one for _, one in loaded[0]])
     kept = open_cache(cache, no_cache)
     makers, judges, validators = ([make_scorer(name, one, natural.image_paths(), kept) for name, one in models] for models in loaded)
-    studio = Studio(order, makers, validators, natural, Workplace(out.parent / f".{out.name}.work"))
+    studio = Studio(order, makers, validators, natural, Workplace(out.parent / f".{out.name}.work", describe_code()))
     wanted = plan_order(order, makers)
     made, diversity = _make(studio, wanted)
     inputs = {"targets": targets, "pool": source, **{f"model {path}": path for path in [*model, *(judge or []), *(validate or [])]}}

@@ -28,10 +28,12 @@ class Workplace:
     """The folder where finished batches and states of unfinished ones are kept."""
 
     folder: Path
+    code: str = ""
+    """Version of the code: what another version has begun is not continued."""
 
     def make(self, climb: Climb, on_step: Callable[[int], None] = lambda images: None) -> Climbed:
         """Return a batch's images: from its file, or made from its last state on, or from the beginning."""
-        name = identify_climb(climb)
+        name = identify_climb(climb, self.code)
         finished, unfinished = self.folder / f"{name}.safetensors", self.folder / f"{name}.state"
         made = _read_climbed(finished)
         if made is not None:
@@ -60,10 +62,10 @@ def _climb_from_last_state(climb: Climb, unfinished: Path, on_step: Callable[[in
     return climb_on(climb, state, on_step, _write_now_and_then(state, unfinished, climb.ascent.checkpoint_s))
 
 
-def identify_climb(climb: Climb) -> str:
-    """Return the sha256 of what a batch's images depend on: goals, seeds, start, parameterization, settings and models."""
+def identify_climb(climb: Climb, code: str = "") -> str:
+    """Return the sha256 of what a batch's images depend on: goals, seeds, start, parameterization, settings, models, code."""
     settings = {key: value for key, value in config_values(climb.ascent).items() if key not in ("batch", "checkpoint_s")}
-    digest = hashlib.sha256(repr((climb.goals, climb.seeds, settings, climb.ensemble, torch.__version__)).encode())
+    digest = hashlib.sha256(repr((climb.goals, climb.seeds, settings, climb.ensemble, torch.__version__, code)).encode())
     digest.update(type(climb.parameterization).__name__.encode())
     for key, value in vars(climb.parameterization).items():
         if isinstance(value, Tensor):

@@ -13,7 +13,7 @@ from stimgen.encoding_model import EncodingModel
 from stimgen.gate import Gate
 from stimgen.goal import Goal, join_terms, plan_goal
 from stimgen.image_settings import ImageSettings, check_image_settings
-from stimgen.judge import Scorer
+from stimgen.judge import Scorer, is_predictable
 from stimgen.objective import Ensemble
 from stimgen.optimize import Ascent
 from stimgen.readings import Term, list_terms, read_pool, weigh_term
@@ -92,17 +92,22 @@ def expand_targets(order: TargetsFile, models: Sequence[EncodingModel]) -> list[
 
 def _check_terms(target: Target, models: Sequence[EncodingModel]) -> None:
     for model in models:
-        for term in list_terms([plan_goal(target, model.rois)]):
+        for term in list_terms([plan_goal(target, _list_predictable([model]))]):
             try:
                 weigh_term(model, term)
             except InputError as problem:
                 raise InputError(f"target {target.label!r}: {problem}") from None
 
 
+def _list_predictable(models: Sequence[EncodingModel]) -> list[str]:
+    """Return the ROIs that every model has and can predict: those that count against a target of another."""
+    return [roi for roi in models[0].rois if all(is_predictable(model, roi) for model in models)]
+
+
 def plan_order(order: TargetsFile, makers: Sequence[Scorer]) -> list[Wanted]:
     """Return every single target of the order with its goal; doses become z by the makers' predictions for the natural pool."""
     wanted = []
-    rois = [roi for roi in makers[0].model.rois if all(roi in maker.model.rois for maker in makers)]
+    rois = _list_predictable([maker.model for maker in makers])
     for target in expand_targets(order, [maker.model for maker in makers]):
         goal = plan_goal(target, rois, _measure_dose(target, makers))
         wanted.append(Wanted(target, goal, target.count or order.count))

@@ -68,6 +68,11 @@ def weigh_term(model: EncodingModel, term: Term) -> Float[np.ndarray, " voxels"]
                 f"{term.name!r}: neither an ROI of the model ({', '.join(model.rois)}) nor a voxel; "
                 f"its voxels are named like {model.voxels['voxel_id'].iloc[0]!r}"
             )
+        subject = str(model.voxels["subject"][match].iloc[0])
+        if term.subjects and subject not in term.subjects:
+            raise InputError(
+                f"voxel {voxel_id!r}: is subject {subject}'s, the target asks for {', '.join(term.subjects)}; drop one of them"
+            )
         accuracy = float(model.voxels["cv_r"][match].iloc[0])
         if accuracy <= 0:
             raise InputError(f"voxel {voxel_id!r}: not predictable (cross-validated r is 0 or less); choose another")

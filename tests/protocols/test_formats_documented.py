@@ -159,6 +159,7 @@ def test_the_page_covers_every_noun():
         "Imported layouts",
         "Fit settings",
         "EncodingModel",
+        "Targets file",
         "Feature cache",
         "RoiTable",
         "Group result",

@@ -204,6 +204,13 @@ def test_what_changes_no_image_does_not_change_the_name():
     assert identify_climb(plan_climb(batch=3, checkpoint_s=7.0)) == identify_climb(plan_climb())
 
 
+def test_another_version_of_the_code_does_not_continue_what_one_began(tmp_path):
+    climb = plan_climb(steps=2)
+    for code in ("1", "2"):
+        Workplace(tmp_path, code).make(climb)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
 def test_a_workplace_removes_its_own_files_and_no_others(tmp_path):
     place = Workplace(tmp_path / "place")
     place.make(plan_climb(steps=2))

@@ -71,6 +71,13 @@ def test_a_pool_of_images_that_are_far_along_a_direction_of_theirs_costs_by_its_
     assert float(natural.penalize(natural.mean[None])) == 0
 
 
+def test_what_lies_outside_the_pools_directions_costs_by_its_energy():
+    natural = measure_naturalness(draw_features(60, 1), LAYER_OF_FEATURE, CPU)
+    away = torch.ones(42) - natural.directions @ (natural.directions.T @ torch.ones(42))
+    unlike = natural.mean + natural.scale * away / away.norm() * (5 * natural.rest) ** 0.5
+    assert float(natural.penalize(unlike[None])) == pytest.approx(5 - 1, rel=0.01)
+
+
 def test_the_penalty_has_a_gradient_that_leads_back_to_natural_images():
     natural = measure_naturalness(draw_features(60, 1), LAYER_OF_FEATURE, CPU)
     features = torch.from_numpy(draw_features(4, 2, noise=3.0)).requires_grad_(True)

@@ -125,3 +125,12 @@ def test_only_rois_that_every_maker_has_count_against_a_target(makers, natural):
 def test_each_target_has_its_own_count_or_the_files(makers):
     order = make_order({"roi": "V3", "count": 1}, {"each_voxel_of": "V3", "count": 2}, {"roi": "LO"}, count=5)
     assert [(one.label, one.count) for one in plan_order(order, makers)] == [("V3", 1), ("01V3001", 2), ("01V3002", 2), ("LO", 5)]
+
+
+def test_an_roi_that_cannot_be_predicted_does_not_count_against_others_and_can_still_not_be_a_target(natural):
+    model = make_tiny_model(cv_r=(0.5, 0.3, 0.2, 0.6, -0.1))
+    maker = make_scorer("m", model, natural.image_paths())
+    (wanted,) = plan_order(make_order({"roi": "V3"}), [maker])
+    assert wanted.goal.factors == {"V3": 1.0, "LO": -0.5}
+    with pytest.raises(InputError, match="target 'EBA': ROI 'EBA': no voxel is predictable"):
+        plan_order(make_order({"roi": "EBA"}), [maker])

@@ -125,3 +125,8 @@ def test_a_subject_that_is_predicted_alike_for_every_image_does_not_know_the_ter
 def test_terms_of_several_goals_are_listed_once_and_apart_by_subject():
     goals = [Goal("a", factors={"V3": 1.0}, low={"LO": -1.0}, high={"LO": 1.0}), Goal("b", matches={"V3": 1.0}, subjects=("01",))]
     assert list_terms([*goals, goals[0]]) == [Term("V3"), Term("LO"), Term("V3", ("01",))]
+
+
+def test_a_voxel_of_another_subject_than_asked_for_is_refused(model):
+    with pytest.raises(InputError, match="voxel '02_V32': is subject 02's, the target asks for 01; drop one of them"):
+        weigh_term(model, Term("02_V32", ("01",)))
