@@ -29,7 +29,7 @@ from stimgen.make import Studio, derive_seed, make_images, plan_jobs
 from stimgen.order import TargetsFile, Wanted, plan_order
 from stimgen.photometry import high_frequency_share
 from stimgen.predictors import build_panel
-from tests.benchmarks.peers import climb_horama_maco, climb_vwam, import_horama, import_vwam
+from tests.benchmarks.peers import VWAM_STEPS, climb_horama_maco, climb_vwam, import_horama, import_vwam
 from tests.benchmarks.planted_drive import Brain, bootstrap_mean, plant_brain, set_threads
 from tests.benchmarks.report import print_table
 
@@ -108,6 +108,28 @@ def climb_ours(
     return Outcome(rows, images, time.perf_counter() - start)
 
 
+def choose_natural(brain: Brain, wanted: list[Wanted], rows: np.ndarray) -> dict[str, Outcome]:
+    """Return for some targets the natural image that the maker predicts to do best, and one drawn at random."""
+    rng, maker, paths = np.random.default_rng(1), brain.models["lite0"], brain.pool.image_paths()
+    best = [int(rate_goal(wanted[row].goal, [maker], [maker.pool]).argmax()) for row in rows]
+    chosen = {"best natural image, by prediction": best, "natural images at random": rng.integers(0, len(paths), len(rows)).tolist()}
+    images = {name: np.stack([read_image(paths[index], SIZE_PX) for index in some]) for name, some in chosen.items()}
+    return {name: Outcome(rows, torch.from_numpy(some).permute(0, 3, 1, 2), 0.0) for name, some in images.items()}
+
+
+def _keep(folder: Path, measured: dict[str, pd.DataFrame]) -> None:
+    """Write the figures of every image, a file per method."""
+    folder.mkdir(exist_ok=True)
+    for name, table in measured.items():
+        table.to_csv(folder / f"{name.replace('/', ' per ')}.tsv", sep="\t", index=False)
+
+
+def _read_former(folder: Path, measured: list[str]) -> list[pd.DataFrame]:
+    """Return the figures of methods that an earlier run in the same folder measured and this one did not (peers take long)."""
+    tables = [pd.read_csv(path, sep="\t") for path in sorted(folder.glob("*.tsv"))]
+    return [table for table in tables if str(table["method"][0]) not in measured]
+
+
 def rate_by_maker(brain: Brain, wanted: list[Wanted]) -> Callable[[Tensor], Tensor]:
     """Return the objective of a list of targets, one image each (or several views of one target's image)."""
     goals = [one.goal for one in wanted]
@@ -128,25 +150,26 @@ def rate_by_maker(brain: Brain, wanted: list[Wanted]) -> Callable[[Tensor], Tens
     return rate
 
 
-def climb_peers(brain: Brain, wanted: list[Wanted], few: np.ndarray, vwam: Path | None, horama: Path | None) -> dict[str, Outcome]:
+def climb_peers(brain: Brain, wanted: list[Wanted], few: np.ndarray, arguments: argparse.Namespace) -> dict[str, Outcome]:
     """Run the peers on some of the targets; their settings take many times longer."""
     found = {}
-    if vwam:
-        utils, start, images = import_vwam(vwam), time.perf_counter(), []
+    if arguments.vwam:
+        utils, start, images = import_vwam(arguments.vwam), time.perf_counter(), []
         for batch in np.array_split(few, max(1, len(few) // BATCH)):
             rate = rate_by_maker(brain, [wanted[row] for row in batch])
-            images.append(climb_vwam(utils, rate, [derive_seed(1, wanted[row].label, 0) for row in batch]))
+            images.append(climb_vwam(utils, rate, [derive_seed(1, wanted[row].label, 0) for row in batch], arguments.vwam_steps))
         found["VWAM's parameterization and settings"] = Outcome(few, torch.cat(images), time.perf_counter() - start)
-    if horama:
-        module, start, images = import_horama(horama), time.perf_counter(), []
+    if arguments.horama:
+        module, start, images = import_horama(arguments.horama), time.perf_counter(), []
         paths = brain.pool.image_paths()[::5]
         crops = torch.from_numpy(np.stack([read_image(path, HORAMA_PX) for path in paths])).permute(0, 3, 1, 2)
         magnitude = measure_magnitude(crops).abs()
-        for row in few:
+        rois = few[: len(brain.rois)]
+        for row in rois:
             rate = rate_by_maker(brain, [wanted[row]])
             seed = derive_seed(1, wanted[row].label, 0)
             images.append(climb_horama_maco(module, rate, magnitude, seed, HORAMA_STEPS, HORAMA_PX, SIZE_PX))
-        found["Horama's MACO and settings"] = Outcome(few, torch.cat(images), time.perf_counter() - start)
+        found["Horama's MACO and settings"] = Outcome(rois, torch.cat(images), time.perf_counter() - start)
     return found
 
 
@@ -209,12 +232,18 @@ def print_drive(brain: Brain, targets: list[dict[str, object]], found: pd.DataFr
 def print_judge(found: pd.DataFrame) -> None:
     """Print how well judged and predicted drive rank true drive, and what passes the gate."""
     rows = []
-    for title, group in [("all images", found), *((str(name), one) for name, one in found.groupby("method", sort=False))]:
+    counts = found.groupby("row")["method"].nunique()
+    balanced = found[found["row"].isin(counts.index[counts >= counts.max() - 2])]  # peers are made for few targets
+    groups = [("all images", found), ("targets of nearly all methods", balanced)]
+    for title, group in [*groups, *((str(name), one) for name, one in found.groupby("method", sort=False))]:
         ranks = [float(spearmanr(group[column], group["true"]).statistic) for column in ("drive_judged", "drive_predicted")]
         passed = f"{100 * (group['gate'] == 'pass').mean():.0f} %"
         rows.append(
             (title, len(group), *ranks, group["drive_ratio"].mean(), group["drive_ratio"].min(), group["high_frequency"].max(), passed)
         )
+    within = [one[["drive_judged", "drive_predicted", "true"]].corr("spearman")["true"] for _, one in balanced.groupby("row")]
+    judged, predicted = pd.DataFrame(within)[["drive_judged", "drive_predicted"]].mean()
+    rows.append(("within a target, mean of targets", len(within), judged, predicted, "", "", "", ""))
     columns = ("images", "number", "Spearman judged", "Spearman predicted", "ratio", "least ratio", "most high freq.", "pass the gate")
     print_table("judged and predicted drive against true drive", columns, rows)
 
@@ -237,7 +266,8 @@ def main() -> None:
     parser.add_argument("--vwam", type=Path, help="checkout of github.com/MShinkle/VWAM")
     parser.add_argument("--horama", type=Path, help="checkout of github.com/serre-lab/Horama")
     parser.add_argument("--variants", action="store_true", help="also settings next to the defaults")
-    parser.add_argument("--only", nargs="*", help="methods to run")
+    parser.add_argument("--only", nargs="*", help="methods to run; figures of the others come from earlier runs in the folder")
+    parser.add_argument("--vwam-steps", type=int, default=VWAM_STEPS, help="of the demo notebook's 1,000")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
@@ -250,15 +280,16 @@ def main() -> None:
     places = np.arange(len(targets)) - len(brain.rois)
     some = np.flatnonzero((places < 0) | (places % per_roi < SOME_VOXELS))
     few = np.flatnonzero((places < 0) | ((places % per_roi == 0) & (places // per_roi % 2 == 0)))
-    peers = climb_peers(brain, wanted, few, arguments.vwam, arguments.horama)
+    peers = climb_peers(brain, wanted, few, arguments)
     ours = {
         name: climb_ours(brain, targets, np.arange(len(targets)) if name in ON_ALL else some, settings)
         for name, settings in methods.items()
         if arguments.only is None or name in arguments.only
     }
-    outcomes = {**ours, **peers}
-    found = pd.concat([measure(brain, targets, wanted, name, outcome) for name, outcome in outcomes.items()])
-    found.to_csv(arguments.folder / "drive.tsv", sep="\t", index=False)
+    outcomes = {**ours, **peers, **choose_natural(brain, wanted, some)}
+    measured = {name: measure(brain, targets, wanted, name, outcome) for name, outcome in outcomes.items()}
+    found = pd.concat([*_read_former(arguments.folder / "figures", list(measured)), *measured.values()])
+    _keep(arguments.folder / "figures", measured)
     print_drive(brain, targets, found, best)
     print_judge(found)
     print_table("seconds an image", ("method", "s"), [(name, one.seconds / len(one.rows)) for name, one in outcomes.items()])
