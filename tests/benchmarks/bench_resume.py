@@ -19,7 +19,7 @@ TARGETS = """
 count = 4
 size_px = 128
 targets = [{ roi = "V3" }, { quadrants = ["EBA", "FFA"] }, { roi = "RSC", dose = 99.0, name = "RSC99" }]
-ascent = { steps = 40, batch = 4, checkpoint_s = 0.5 }
+ascent = { steps = 60, batch = 4, checkpoint_s = 0.5 }
 """
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         sys.exit("the undisturbed command failed")
     whole = time.perf_counter() - began
     rng = random.Random(arguments.seed)
-    moments = [rng.uniform(0.25, 0.5) * whole for _ in range(arguments.kills)]
+    moments = [rng.uniform(0.15, 0.3) * whole for _ in range(arguments.kills)]
     killed = kill_often(lambda: start(folder, targets, disturbed), moments)
     names = sorted(path.name for path in undisturbed.glob("*.png"))
     same = [name for name in names if (disturbed / name).read_bytes() == (undisturbed / name).read_bytes()]
