@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stimgen.evolve import evolve
-from stimgen.lagrangian import Multipliers
-from stimgen.objective import Wishes, combine_members, rate_wishes
+from stimgen.lagrangian import rate_bounded
+from stimgen.objective import Wishes, combine_members
 from stimgen.optimize import Climb, Climbed
 from stimgen.parameterization import Parameterization
 
@@ -36,9 +36,9 @@ def evolve_all(climb: Climb, on_step: Callable[[int], None] = lambda images: Non
 def _make_rate(climb: Climb, wishes: Wishes) -> Callable[[Tensor], Tensor]:
     def rate(images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, " images"]:
         every = Wishes(*(matrix.expand(len(images), -1) for matrix in vars(wishes).values()))
-        read = torch.cat([predictor.read(images, climb.ascent.precision == "bfloat16")[0] for predictor in climb.makers.predictors])
+        read = climb.makers.read(images, climb.ascent.precision == "bfloat16")
         low, high = combine_members(read, climb.makers.known.to(images.device), climb.ensemble)
-        return rate_wishes(low, high, every) - Multipliers.start(every).penalize(low, high, every)
+        return rate_bounded(low, high, every)
 
     return rate
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stimgen.objective import Wishes
+from stimgen.objective import Wishes, rate_wishes
 
 _FIRST_STRENGTH, _LARGEST_STRENGTH = 0.5, 8.0
 _GROWTH, _ENOUGH_PROGRESS = 2.0, 0.7
@@ -50,6 +50,11 @@ class Multipliers:
         stuck = breach > _ENOUGH_PROGRESS * self.breach
         self.strength = torch.where(stuck, self.strength * _GROWTH, self.strength).clamp(max=_LARGEST_STRENGTH)
         self.breach = breach
+
+
+def rate_bounded(low: Float[Tensor, "images terms"], high: Float[Tensor, "images terms"], wishes: Wishes) -> Float[Tensor, " images"]:
+    """Return what images do for their wishes, broken bounds counted against them at the first strength."""
+    return rate_wishes(low, high, wishes) - Multipliers.start(wishes).penalize(low, high, wishes)
 
 
 def _measure_breach(

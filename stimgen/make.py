@@ -18,9 +18,9 @@ from stimgen.image_files import find_images, read_image
 from stimgen.image_settings import build_parameterization, check_photographs, measure_template
 from stimgen.jobs import Workplace, split_batches
 from stimgen.judge import Scorer
-from stimgen.lagrangian import Multipliers
+from stimgen.lagrangian import rate_bounded
 from stimgen.naturalness import Naturalness, measure_naturalness
-from stimgen.objective import combine_members, rate_wishes, stack_goals
+from stimgen.objective import combine_members, stack_goals
 from stimgen.optimize import Climb
 from stimgen.order import TargetsFile, Wanted
 from stimgen.pool import NaturalPool
@@ -188,12 +188,12 @@ def rate_pool(studio: Studio, wanted: Wanted) -> Float[np.ndarray, " images"]:
 def _rate_images(studio: Studio, wanted: Wanted, images: Float[Tensor, "images 3 height width"]) -> Float[np.ndarray, " images"]:
     panel = build_panel(studio.makers, [wanted.goal], studio.order.ensemble)
     with torch.no_grad():
-        read = torch.cat([predictor.read(images, False)[0] for predictor in panel.predictors])
+        read = panel.read(images)
     return _rate(panel, studio, wanted, read)
 
 
 def _rate(panel: Panel, studio: Studio, wanted: Wanted, z: Float[Tensor, "members images terms"]) -> Float[np.ndarray, " images"]:
     wishes = stack_goals([wanted.goal] * z.shape[1], panel.terms).to(z.device)
     low, high = combine_members(z, panel.known.to(z.device), studio.order.ensemble)
-    rating: np.ndarray = (rate_wishes(low, high, wishes) - Multipliers.start(wishes).penalize(low, high, wishes)).cpu().numpy()
+    rating: np.ndarray = rate_bounded(low, high, wishes).cpu().numpy()
     return rating

@@ -19,7 +19,7 @@ from stimgen.anchor import BALANCE_STEP, Anchor, balance_gradients
 from stimgen.ascent_state import AscentState
 from stimgen.evolve import Evolution
 from stimgen.goal import Goal
-from stimgen.lagrangian import Multipliers
+from stimgen.lagrangian import Multipliers, rate_bounded
 from stimgen.naturalness import Naturalness
 from stimgen.objective import Ensemble, Wishes, combine_members, rate_wishes, stack_goals
 from stimgen.parameterization import Parameterization
@@ -245,11 +245,10 @@ def _validate(climb: Climb, state: AscentState) -> None:
     panel = climb.validators
     with torch.no_grad():
         images = climb.parameterization.decode(state.parameters)
-        read = torch.cat([predictor.read(images, False)[0] for predictor in panel.predictors])
+        read = panel.read(images)
         wishes = stack_goals(climb.goals, panel.terms).to(images.device)
         low, high = combine_members(read, panel.known.to(images.device), climb.ensemble)
-        penalty = Multipliers.start(wishes).penalize(low, high, wishes)
-        rating = rate_wishes(low, high, wishes) - penalty
+        rating = rate_bounded(low, high, wishes)
         better = rating > state.best_rating
         state.best[better] = state.parameters[better].detach()
         state.best_rating = torch.maximum(rating, state.best_rating)

@@ -43,6 +43,12 @@ class Panel:
     predictors: tuple[Predictor, ...]
     terms: tuple[Term, ...]
 
+    def read(
+        self, images: Float[Tensor, "images 3 height width"], reduced_precision: bool = False
+    ) -> Float[Tensor, "members images terms"]:
+        """Return every member's z; differentiable."""
+        return torch.cat([predictor.read(images, reduced_precision)[0] for predictor in self.predictors])
+
     @property
     def known(self) -> Bool[Tensor, "members terms"]:
         """Which member has which term, in the order of readings."""

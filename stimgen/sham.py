@@ -59,7 +59,7 @@ def _read(panel: Panel, images: Float[Tensor, "images 3 height width"]) -> Float
     """Return the mean reading of each term over the panel."""
     with torch.no_grad():
         shown = images.to(panel.device)
-        z = torch.cat([predictor.read(shown, False)[0] for predictor in panel.predictors])
+        z = panel.read(shown)
     return combine_members(z, panel.known.to(z.device), Ensemble())[0].cpu()
 
 
