@@ -37,6 +37,8 @@ class AscentState:
         Whether it was dead at the last step.
     anchor_weight
         Weight of each image's distance from its photograph.
+    trace
+        Each image's objective, the mean of every few steps; on the CPU.
     """
 
     step: int
@@ -51,6 +53,7 @@ class AscentState:
     restarts: Int[Tensor, " images"]
     dead: Bool[Tensor, " images"]
     anchor_weight: Float[Tensor, " images"]
+    trace: Float[Tensor, "points images"]
 
     def write(self, path: Path) -> None:
         """Write the state by rename: an interrupted writing leaves the former file."""
@@ -67,6 +70,7 @@ class AscentState:
             "restarts": self.restarts,
             "dead": self.dead,
             "anchor_weight": self.anchor_weight,
+            "trace": self.trace,
             "readings": self.readings,
             "counts": torch.tensor([self.step, self.averaged]),
             **{f"multipliers.{key}": value for key, value in vars(self.multipliers).items()},
@@ -92,7 +96,7 @@ class AscentState:
             self.parameters.copy_(stored["parameters"])
         self.best, self.best_rating = stored["best"].to(device), stored["best_rating"].to(device)
         self.restarts, self.dead, self.readings = stored["restarts"], stored["dead"], stored["readings"].to(device)
-        self.anchor_weight = stored["anchor_weight"].to(device)
+        self.anchor_weight, self.trace = stored["anchor_weight"].to(device), stored["trace"]
         for key in vars(self.multipliers):
             setattr(self.multipliers, key, stored[f"multipliers.{key}"].to(device))
         for number, generator in enumerate(self.generators):

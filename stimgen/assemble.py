@@ -1,4 +1,4 @@
-"""From made images to the pictures of a set: controls chosen, every picture saved as PNG and measured as it was saved."""
+"""From made images to the pictures of a set, every one saved as PNG and measured as it was saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,21 @@ from jaxtyping import Float
 
 from protocols.provenance import hash_file
 from protocols.stimulus_set import image_file_name
-from stimgen.controls import best_natural, phase_scramble
+from stimgen.display import Display
 from stimgen.image_files import read_image, write_png
-from stimgen.judge import Scorer, rate_goal
-from stimgen.make import Made, derive_seed
-from stimgen.order import NATURAL, SCRAMBLED, SHAM, TARGET, TargetsFile, Wanted
-from stimgen.photometry import mean_luminance, rms_contrast
-from stimgen.pool import NaturalPool
+from stimgen.make import Made
+from stimgen.optimize import TRACE_EVERY
+from stimgen.order import TARGET, TargetsFile
+from stimgen.photometry import measure_photometry
+from stimgen.pool import UNKNOWN_LICENSE, NaturalPool
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image on its way into a set, height x width x 3 in 0-1, and what its row says of it."""
+    """One image on its way into a set, height x width x 3 in 0-1, and what its row says of it.
+
+    `control_of` is the stim_id of the target image that it is a control of; `profile` the number of its photometric profile.
+    """
 
     stim_id: str
     condition: str
@@ -31,6 +34,8 @@ class Picture:
     seed: int | None
     source_image: str | None
     image: Float[np.ndarray, "height width 3"]
+    control_of: str | None = None
+    profile: int | None = None
 
 
 def collect_targets(order: TargetsFile, made: Sequence[Made]) -> list[Picture]:
@@ -41,52 +46,37 @@ def collect_targets(order: TargetsFile, made: Sequence[Made]) -> list[Picture]:
         label = one.job.wanted.label
         counted[label] += 1
         stim_id = f"{TARGET}{label}{counted[label]:02d}"
-        pictures.append(Picture(stim_id, TARGET, label, method, one.job.seed, one.job.source, one.image))
+        pictures.append(Picture(stim_id, TARGET, label, method, one.job.seed, one.job.source, one.image, None, one.job.profile))
     return pictures
 
 
-def collect_shams(pictures: Sequence[Picture], shams: Sequence[Made]) -> list[Picture]:
-    """Return sham edits as pictures, each named after the target image that it goes with."""
-    return [
-        Picture(picture.stim_id.replace(TARGET, SHAM, 1), SHAM, picture.target, "sham_edit", sham.job.seed, picture.stim_id, sham.image)
-        for picture, sham in zip(pictures, shams, strict=True)
-    ]
+def collect_ascent(pictures: Sequence[Picture], made: Sequence[Made]) -> pd.DataFrame:
+    """Return the drive of target images while they were made: `stim_id step drive`, z by the makers, mean of the steps since the last."""
+    parts = []
+    for picture, one in zip(pictures, made, strict=False):  # controls follow the target images
+        steps = TRACE_EVERY * np.arange(1, len(one.trace) + 1)
+        parts.append(pd.DataFrame({"stim_id": picture.stim_id, "step": steps, "drive": one.trace.astype(np.float64).round(4)}))
+    return pd.concat(parts)
 
 
-def choose_natural(order: TargetsFile, wanted: Sequence[Wanted], makers: Sequence[Scorer], pool: NaturalPool) -> list[Picture]:
-    """Choose the pool's best images for every target by the makers' predictions."""
-    scores = np.stack([rate_goal(one.goal, makers, [maker.pool for maker in makers]) for one in wanted], axis=1)
-    labels = [one.label for one in wanted]
-    count = max(one.count for one in wanted)
-    chosen = best_natural(scores, labels, count, [str(source) for source in pool.table["source"]])
-    paths, ids = pool.image_paths(), list(pool.table["stim_id"])
-    pictures = []
-    for one in wanted:
-        for rank, index in enumerate(chosen[one.label][: one.count]):
-            stim_id = f"{NATURAL}{one.label}{rank + 1:02d}"
-            image = read_image(paths[index], order.size_px)
-            pictures.append(Picture(stim_id, NATURAL, one.label, "best_of_pool", None, str(ids[index]), image))
-    return pictures
+def name_control(picture: Picture, condition: str) -> str:
+    """Return the stim_id of a target image's control of some kind."""
+    return picture.stim_id.replace(TARGET, condition, 1)
 
 
-def scramble_targets(pictures: Sequence[Picture]) -> list[Picture]:
-    """Phase-scramble every target image."""
-    scrambled = []
-    for picture in pictures:
-        seed = derive_seed(picture.seed or 0, SCRAMBLED, 0)
-        image = phase_scramble(picture.image, np.random.default_rng(seed))
-        stim_id = picture.stim_id.replace(TARGET, SCRAMBLED, 1)
-        scrambled.append(Picture(stim_id, SCRAMBLED, picture.target, "phase_scramble", seed, picture.stim_id, image))
-    return scrambled
+def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, display: Display) -> pd.DataFrame:
+    """Write every picture as PNG and return the set's table, measured on the files as they were saved and are shown on the display.
 
-
-def save_pictures(pictures: Sequence[Picture], folder: Path) -> pd.DataFrame:
-    """Write every picture as PNG and return the set's table, measured on the files as they were saved."""
+    `source` and `license` are those of the photograph that an image is, is made from, or is a control of such an image.
+    """
     rows: list[dict[str, Any]] = []
+    photographs = pool.table.set_index("stim_id")[["source", "license"]]
+    sources = {picture.stim_id: picture.source_image for picture in pictures}
     for picture in pictures:
         path = folder / image_file_name(picture.stim_id)
         write_png(picture.image, path)
-        saved = read_image(path, picture.image.shape[0])
+        saved = measure_photometry(read_image(path, picture.image.shape[0]), display)
+        source = sources.get(picture.source_image or "", picture.source_image)
         rows.append(
             {
                 "stim_id": picture.stim_id,
@@ -97,10 +87,16 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> pd.DataFrame:
                 "seed": picture.seed,
                 "source_image": picture.source_image,
                 "sha256": hash_file(path),
-                "width_px": saved.shape[1],
-                "height_px": saved.shape[0],
-                "mean_luminance": mean_luminance(saved),
-                "rms_contrast": rms_contrast(saved),
+                "width_px": picture.image.shape[1],
+                "height_px": picture.image.shape[0],
+                "mean_luminance": saved["luminance"],
+                "rms_contrast": saved["contrast"],
+                "slope": saved["slope"],
+                "saturation": saved["saturation"],
+                "control_of": picture.control_of,
+                "profile": picture.profile,
+                "source": photographs["source"].get(source, source),
+                "license": photographs["license"].get(source, None if source is None else UNKNOWN_LICENSE),
             }
         )
     return pd.DataFrame(rows)

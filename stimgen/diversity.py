@@ -31,15 +31,20 @@ def measure_diversity(described: Float[np.ndarray, "images features"]) -> float:
 
 
 def choose_diverse(
-    ratings: Float[np.ndarray, " images"], described: Float[np.ndarray, "images features"], count: int, weight: float
+    ratings: Float[np.ndarray, " images"],
+    described: Float[np.ndarray, "images features"],
+    count: int,
+    weight: float,
+    slots: Sequence[int] | None = None,
 ) -> Sequence[int]:
     """Choose `count` images one after another: each the best by rating minus `weight` x its largest cosine with those chosen.
 
-    Ratings are in z units of natural images; ties go to the first.
+    Ratings are in z units of natural images; ties go to the first. With `slots`, at most one image of each slot.
     """
     chosen: list[int] = []
     for _ in range(min(count, len(ratings))):
         nearest = (described @ described[chosen].T).max(axis=1) if chosen else np.zeros(len(ratings))
-        gain = np.where(np.isin(np.arange(len(ratings)), chosen), -np.inf, ratings - weight * nearest)
+        used = np.isin(np.arange(len(ratings)), chosen) if slots is None else np.isin(slots, [slots[index] for index in chosen])
+        gain = np.where(used, -np.inf, ratings - weight * nearest)
         chosen.append(int(np.argmax(gain)))
     return sorted(chosen)

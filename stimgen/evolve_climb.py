@@ -30,7 +30,8 @@ def evolve_all(climb: Climb, on_step: Callable[[int], None] = lambda images: Non
         with torch.no_grad():
             images.append(parameterization.decode(best[None]).cpu())
         on_step(climb.ascent.steps)
-    return Climbed(torch.cat(images), (0,) * len(images), tuple(bool(image.std() < 1e-3) for image in images))
+    dead = tuple(bool(image.std() < 1e-3) for image in images)
+    return Climbed(torch.cat(images), (0,) * len(images), dead, torch.zeros(0, len(images)))
 
 
 def _make_rate(climb: Climb, wishes: Wishes) -> Callable[[Tensor], Tensor]:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stimgen.assemble import Picture
-    from stimgen.encoding_model import EncodingModel
-    from stimgen.judge import Scorer
     from stimgen.make import Made, Studio
-    from stimgen.order import TargetsFile, Wanted
+    from stimgen.open_studio import OpenStudio
+    from stimgen.order import TargetsFile
+    from stimgen.sources import Sources
 
 _MOST_LISTED = 10  # targets or warnings that are printed one by one
 
@@ -57,49 +57,42 @@ def generate(
     """
     from stimgen.default_pool import find_default_pool
     from stimgen.jobs import Workplace
-    from stimgen.judge import check_judges, make_scorer
-    from stimgen.make import Studio
-    from stimgen.order import TargetsFile, check_order, expand_targets, plan_order
-    from stimgen.pool import NaturalPool
+    from stimgen.open_studio import open_studio
+    from stimgen.order import TargetsFile
+    from stimgen.sources import Sources
 
     refuse_non_empty(out, overwrite)
     order = read_config(targets, TargetsFile)
     if seed is not None:
         order = dataclasses.replace(order, seed=seed)
-    check_order(order)
-    source = pool or order.pool or find_default_pool(cache_folder(cache))
-    natural = NaturalPool.read(source)
-    loaded = [_load_models(folders or [], weights or [], device) for folders in (model, judge, validate)]
-    check_judges(*([one for _, one in models] for models in loaded))
-    expand_targets(order, [one for _, one in loaded[0]])
-    kept = open_cache(cache, no_cache)
-    makers, judges, validators = ([make_scorer(name, one, natural.image_paths(), kept) for name, one in models] for models in loaded)
-    studio = Studio(order, makers, validators, natural, Workplace(out.parent / f".{out.name}.work", describe_code()))
-    wanted = plan_order(order, makers)
-    made, diversity = _make(studio, wanted)
-    inputs = {"targets": targets, "pool": source, **{f"model {path}": path for path in [*model, *(judge or []), *(validate or [])]}}
-    inputs |= {name: path for name in ("photographs", "mask") if (path := getattr(order.image, name)) is not None}
-    provenance = Provenance.collect("stimgen generate", config_values(order), inputs, {"seed": order.seed})
-    with staged_folder(out, provenance, overwrite) as folder:
-        stimulus_set = _assemble(studio, wanted, made, judges, diversity, folder)
-    studio.workplace.clear()
+    found = pool or order.pool or find_default_pool(cache_folder(cache))
+    sources = Sources(
+        models=tuple(model), judges=tuple(judge or ()), validators=tuple(validate or ()), pool=found, weights=tuple(weights or ())
+    )
+    work = Workplace(out.parent / f".{out.name}.work", describe_code())
+    opened = open_studio(order, sources, work, open_cache(cache, no_cache), device)
+    made, diversity = _make(opened)
+    with staged_folder(out, _describe(order, sources, targets, out), overwrite) as folder:
+        stimulus_set = _assemble(opened, made, diversity, folder)
+    work.clear()
     _print_drive(stimulus_set, diversity)
     typer.echo(f"wrote {out}: {len(stimulus_set.table)} images")
 
 
-def _load_models(folders: list[Path], weights: list[Path], device: str) -> "list[tuple[str, EncodingModel]]":
-    from stimgen.backbone import choose_device
-    from stimgen.encoding_model import EncodingModel, find_weights
+def _describe(order: "TargetsFile", sources: "Sources", targets: Path, out: Path) -> Provenance:
+    """Return the whole recipe: the resolved order, where its inputs lie, seen from OUT, and their sha256."""
+    from stimgen.sources import record_order, record_sources
 
-    chosen = choose_device(device)
-    return [(folder.name, EncodingModel.read(folder, find_weights(folder, weights), chosen)) for folder in folders]
+    recipe = {**config_values(record_order(order, out)), "sources": config_values(record_sources(sources, out))}
+    return Provenance.collect("stimgen generate", recipe, {"targets": targets, **sources.name_inputs(order)}, {"seed": order.seed})
 
 
-def _make(studio: "Studio", wanted: "list[Wanted]") -> "tuple[list[Made], dict[str, float]]":
+def _make(opened: "OpenStudio") -> "tuple[list[Made], dict[str, float]]":
     """Make the target images with a progress bar; say which had to be started again."""
     from stimgen.make import keep_best, make_images, plan_jobs
 
-    jobs = plan_jobs(studio, wanted)
+    studio = opened.studio
+    jobs = plan_jobs(studio, opened.wanted)
     with _count_steps(studio, f"{len(jobs)} images", len(jobs)) as on_step:
         made = make_images(studio, jobs, on_step)
     for one in [one for one in made if one.restarts][:_MOST_LISTED]:
@@ -117,39 +110,54 @@ def _count_steps(studio: "Studio", what: str, images: int) -> Iterator[Callable[
         yield lambda stepped: progress.advance(task, stepped)
 
 
-def _control(studio: "Studio", wanted: "list[Wanted]", made: "list[Made]") -> "list[Picture]":
+def _control(opened: "OpenStudio", made: "list[Made]") -> "list[Picture]":
     """Return the target images with their controls."""
-    from stimgen.assemble import choose_natural, collect_shams, collect_targets, scramble_targets
-    from stimgen.order import NATURAL, SCRAMBLED, SHAM
-    from stimgen.sham import make_shams
+    from stimgen.assemble import collect_targets
+    from stimgen.made_controls import CLIMBED, make_controls
 
-    controls = studio.order.controls
-    pictures = collect_targets(studio.order, made)
-    natural = choose_natural(studio.order, wanted, studio.makers, studio.pool) if NATURAL in controls else []
-    scrambled = scramble_targets(pictures) if SCRAMBLED in controls else []
-    if SHAM not in controls:
-        return [*pictures, *natural, *scrambled]
-    with _count_steps(studio, f"{len(made)} sham edits", len(made)) as on_step:
-        shams = make_shams(studio, made, on_step)
-    return [*pictures, *natural, *scrambled, *collect_shams(pictures, shams)]
+    order = opened.studio.order
+    pictures = collect_targets(order, made)
+    climbed = [kind for kind in order.controls if kind in CLIMBED]
+    with _count_steps(opened.studio, f"controls: {', '.join(order.controls)}", len(made) * len(climbed)) as on_step:
+        return [*pictures, *make_controls(opened.studio, opened.wanted, made, pictures, opened.judges, on_step)]
 
 
-def _assemble(
-    studio: "Studio", wanted: "list[Wanted]", made: "list[Made]", judges: "list[Scorer]", diversity: dict[str, float], folder: Path
-) -> StimulusSet:
+def _assemble(opened: "OpenStudio", made: "list[Made]", diversity: dict[str, float], folder: Path) -> StimulusSet:
     """Save, control, score and judge; refuse or tell what does not pass."""
-    from stimgen.assemble import save_pictures
+    from stimgen.assemble import collect_ascent, save_pictures
+    from stimgen.display import load_display
+    from stimgen.loss import measure_loss
+    from stimgen.matching import describe_matching
     from stimgen.score_set import describe_set, score_set
+    from stimgen.set_tables import write_ascent, write_scores
 
+    studio, judges = opened.studio, opened.judges
     order = studio.order
-    saved = save_pictures(_control(studio, wanted, made), folder)
-    table, missed = score_set(saved, folder, wanted, studio.makers, judges, order.gate)
-    _tell_missed(missed)
-    _tell_flagged(table, order)
-    description = describe_set(order, studio.makers, judges, len(studio.pool.table), diversity, missed)
-    stimulus_set = StimulusSet(folder, table, description)
+    pictures = _control(opened, made)
+    saved = save_pictures(pictures, folder, studio.pool, load_display(order.photometry.gamma, order.photometry.luminance_table))
+    scored = score_set(saved, folder, opened.wanted, studio.makers, judges, order.gate)
+    _tell_missed(scored.missed)
+    _tell_flagged(scored.table, order)
+    description = describe_set(order, studio.makers, judges, len(studio.pool.table), diversity, scored.missed)
+    lost = measure_loss(studio, judges, made)
+    _tell_loss(lost)
+    description["photometry"] = describe_matching(order.photometry, studio.matching) | {"drive_before_matching": lost}
+    write_scores(scored.scores, folder)
+    write_ascent(collect_ascent(pictures, made), folder)
+    stimulus_set = StimulusSet(folder, scored.table, description)
     stimulus_set.write(folder)
     return stimulus_set
+
+
+def _tell_loss(lost: "dict[str, dict[str, float]]") -> None:
+    """Say what matching afterwards cost the targets' images."""
+    for target, drive in list(lost.items())[:_MOST_LISTED]:
+        told = ", ".join(
+            f"{role} {drive[f'{role}_before']:.2f} -> {drive[f'{role}_after']:.2f}"
+            for role in ("predicted", "judged")
+            if f"{role}_after" in drive
+        )
+        typer.echo(f"target {target}: drive lost by matching afterwards: {told} z")
 
 
 def _tell_missed(missed: dict[str, list[str]]) -> None:

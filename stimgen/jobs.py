@@ -66,6 +66,22 @@ def identify_climb(climb: Climb, code: str = "") -> str:
     """Return the sha256 of what a batch's images depend on: goals, seeds, start, parameterization, settings, models, code."""
     settings = {key: value for key, value in config_values(climb.ascent).items() if key not in ("batch", "checkpoint_s")}
     digest = hashlib.sha256(repr((climb.goals, climb.seeds, settings, climb.ensemble, torch.__version__, code)).encode())
+    _add_parameterization(digest, climb)
+    if climb.matcher is not None:
+        matcher = climb.matcher
+        digest.update(repr((matcher.size_deg, matcher.background, matcher.most_striped)).encode())
+        for tensor in (matcher.wishes, matcher.window, matcher.display.levels, matcher.display.luminance):
+            _add(digest, tensor)
+    if climb.anchor is not None:
+        _add(digest, climb.anchor.photographs)
+        digest.update(repr(climb.anchor.balance).encode())
+    for panel in (climb.makers, climb.validators):
+        if panel is not None:
+            _add_panel(digest, panel)
+    return digest.hexdigest()
+
+
+def _add_parameterization(digest: "hashlib._Hash", climb: Climb) -> None:
     digest.update(type(climb.parameterization).__name__.encode())
     for key, value in vars(climb.parameterization).items():
         if isinstance(value, Tensor):
@@ -74,15 +90,7 @@ def identify_climb(climb: Climb, code: str = "") -> str:
             digest.update(hash_state(value).encode())
         elif key != "decoder":  # a generator that is no torch module goes by its dotted path alone
             digest.update(repr((key, value)).encode())
-    if climb.start is not None:
-        _add(digest, climb.start)
-    if climb.anchor is not None:
-        _add(digest, climb.anchor.photographs)
-        digest.update(repr(climb.anchor.balance).encode())
-    for panel in (climb.makers, climb.validators):
-        if panel is not None:
-            _add_panel(digest, panel)
-    return digest.hexdigest()
+    _add(digest, climb.start)
 
 
 def _add_panel(digest: "hashlib._Hash", panel: Panel) -> None:
@@ -93,8 +101,9 @@ def _add_panel(digest: "hashlib._Hash", panel: Panel) -> None:
                 _add(digest, tensor)
 
 
-def _add(digest: "hashlib._Hash", tensor: Tensor) -> None:
-    digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+def _add(digest: "hashlib._Hash", tensor: Tensor | None) -> None:
+    if tensor is not None:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
 
 
 def _write_now_and_then(state: AscentState, path: Path, seconds: float) -> Callable[[], None]:
@@ -112,7 +121,12 @@ def _write_now_and_then(state: AscentState, path: Path, seconds: float) -> Calla
 
 def _write_climbed(made: Climbed, path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    tensors = {"images": made.images.contiguous(), "restarts": torch.tensor(made.restarts), "dead": torch.tensor(made.dead)}
+    tensors = {
+        "images": made.images.contiguous(),
+        "restarts": torch.tensor(made.restarts),
+        "dead": torch.tensor(made.dead),
+        "trace": made.trace,
+    }
     save_file(tensors, partial)
     partial.replace(path)
 
@@ -123,7 +137,7 @@ def _read_climbed(path: Path) -> Climbed | None:
     try:
         with safetensors.safe_open(str(path), framework="pt") as opened:
             restarts, dead = opened.get_tensor("restarts").tolist(), opened.get_tensor("dead").tolist()
-            return Climbed(opened.get_tensor("images"), tuple(restarts), tuple(dead))
+            return Climbed(opened.get_tensor("images"), tuple(restarts), tuple(dead), opened.get_tensor("trace"))
     except (OSError, safetensors.SafetensorError):
         return None
 

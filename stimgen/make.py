@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from protocols.errors import InputError
 from stimgen.anchor import Anchor
 from stimgen.controls import best_natural
 from stimgen.diversity import choose_diverse, describe_images, measure_diversity
@@ -19,9 +20,10 @@ from stimgen.image_settings import build_parameterization, check_photographs, me
 from stimgen.jobs import Workplace, split_batches
 from stimgen.judge import Scorer
 from stimgen.lagrangian import rate_bounded
+from stimgen.matching import Matching
 from stimgen.naturalness import Naturalness, measure_naturalness
 from stimgen.objective import combine_members, stack_goals
-from stimgen.optimize import Climb
+from stimgen.optimize import Climb, Climbed
 from stimgen.order import TargetsFile, Wanted
 from stimgen.pool import NaturalPool
 from stimgen.predictors import Panel, build_panel
@@ -36,6 +38,8 @@ class Job:
     start: Path | None
     source: str | None
     """The start's name in the set's table."""
+    profile: int = 0
+    """Number of the photometric profile that the image is brought to."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Made:
     image: Float[np.ndarray, "height width 3"]
     restarts: int
     dead: bool
+    unmatched: Float[np.ndarray, "height width 3"] | None = None
+    """The image before it was matched, where that was done afterwards."""
+    trace: Float[np.ndarray, " points"] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    """Objective by the makers every `TRACE_EVERY` steps."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class Studio:
     validators: Sequence[Scorer]
     pool: NaturalPool
     workplace: Workplace
+    matching: Matching | None = None
 
 
 def plan_jobs(studio: Studio, wanted: Sequence[Wanted]) -> list[Job]:
@@ -66,7 +75,7 @@ def plan_jobs(studio: Studio, wanted: Sequence[Wanted]) -> list[Job]:
     for one in wanted:
         count = one.count * order.candidates
         starts = _choose_starts(studio, one, count)
-        jobs += [Job(one, derive_seed(order.seed, one.label, index), *starts[index]) for index in range(count)]
+        jobs += [Job(one, derive_seed(order.seed, one.label, index), *starts[index], index % one.count) for index in range(count)]
     return jobs
 
 
@@ -75,11 +84,37 @@ def make_images(studio: Studio, jobs: Sequence[Job], on_step: Callable[[int], No
     made: list[Made] = []
     for some in _group_jobs(studio, jobs):
         climb = prepare_climb(studio, some)
-        climbed = studio.workplace.make(climb, on_step)
-        arrays = climbed.images.permute(0, 2, 3, 1).numpy()
-        made += [Made(*each) for each in zip(some, arrays, climbed.restarts, climbed.dead, strict=True)]
+        made += collect_climbed(some, studio.workplace.make(climb, on_step))
     place = {id(job): number for number, job in enumerate(jobs)}
-    return sorted(made, key=lambda one: place[id(one.job)])
+    return match_made(studio, sorted(made, key=lambda one: place[id(one.job)]))
+
+
+def collect_climbed(jobs: Sequence[Job], climbed: Climbed) -> list[Made]:
+    """Return the images of a batch with their jobs."""
+    arrays = climbed.images.permute(0, 2, 3, 1).numpy()
+    each = zip(jobs, arrays, climbed.restarts, climbed.dead, climbed.trace.numpy().T, strict=True)
+    return [Made(job, image, restarts, dead, trace=trace) for job, image, restarts, dead, trace in each]
+
+
+def match_made(studio: Studio, made: Sequence[Made]) -> list[Made]:
+    """Bring images to their profiles; edits stay as they are, since the photographs that they start from were brought there.
+
+    Raises
+    ------
+    InputError
+        When an image cannot be brought there, saying which constraint it breaks.
+    """
+    if studio.matching is None or studio.order.image.parameterization == "edit":
+        return [replace(one, image=round_levels(one.image)) for one in made]
+    images, broken = studio.matching.finish([one.image for one in made], [one.job.profile for one in made])
+    for one, names in zip(made, broken, strict=True):
+        if names:
+            raise InputError(
+                f"target {one.job.wanted.label!r}: an image cannot be brought to the photometry of its profile, {names} being in the way; "
+                "ask for less contrast or another luminance, or drop it from photometry.match"
+            )
+    keep = not studio.matching.inside
+    return [replace(one, image=image, unmatched=one.image if keep else None) for one, image in zip(made, images, strict=True)]
 
 
 def keep_best(studio: Studio, made: Sequence[Made]) -> tuple[list[Made], dict[str, float]]:
@@ -97,7 +132,8 @@ def keep_best(studio: Studio, made: Sequence[Made]) -> tuple[list[Made], dict[st
             features = maker.model.space.extract(images).float().cpu().numpy()
         described = describe_images(features, maker.features, maker.model.space.layer_of_feature)
         wanted = some[0].job.wanted
-        chosen = choose_diverse(_rate_images(studio, wanted, images), described, wanted.count, studio.order.diversity)
+        slots = [one.job.profile for one in some] if studio.matching else None
+        chosen = choose_diverse(_rate_images(studio, wanted, images), described, wanted.count, studio.order.diversity, slots)
         kept += [some[index] for index in chosen]
         diversity[label] = measure_diversity(described[list(chosen)])
     return kept, diversity
@@ -116,8 +152,7 @@ def prepare_climb(studio: Studio, jobs: Sequence[Job]) -> Climb:
     validators = build_panel(studio.validators, goals, order.ensemble) if studio.validators else None
     photographs = None
     if all(job.start is not None for job in jobs):
-        arrays = np.stack([read_image(job.start, order.size_px) for job in jobs if job.start is not None])
-        photographs = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+        photographs = read_starts(studio, jobs)
     template = measure_template(order.image, studio.pool.image_paths(), order.size_px)
     parameterization, start = build_parameterization(order.image, order.size_px, photographs, template)
     climb = Climb(goals, tuple(job.seed for job in jobs), parameterization, start, makers, order.ensemble, order.ascent)
@@ -126,7 +161,24 @@ def prepare_climb(studio: Studio, jobs: Sequence[Job]) -> Climb:
         scales = tuple(measured.scale for measured in measure_natural(studio, makers))
         anchor = Anchor(photographs, scales, order.image.keep_features)
     natural = measure_natural(studio, makers) if order.ascent.naturalness else ()
-    return replace(climb, naturalness=natural, anchor=anchor, validators=validators)
+    matcher = None
+    if studio.matching is not None and studio.matching.inside and order.image.parameterization != "edit":
+        matcher = studio.matching.choose([job.profile for job in jobs])
+    return replace(climb, naturalness=natural, anchor=anchor, validators=validators, matcher=matcher)
+
+
+def round_levels(image: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
+    """Return the image as its PNG will hold it: whole 8-bit levels, in 0-1."""
+    levels: Float[np.ndarray, "height width 3"] = (np.clip(image, 0, 1) * 255).round().astype(np.float32) / 255
+    return levels
+
+
+def read_starts(studio: Studio, jobs: Sequence[Job]) -> Float[Tensor, "images 3 height width"]:
+    """Return the photographs that images start from, brought to their profiles as far as they go."""
+    images = [read_image(job.start, studio.order.size_px) for job in jobs if job.start is not None]
+    if studio.matching is not None:
+        images, _ = studio.matching.finish(images, [job.profile for job in jobs])
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def measure_natural(studio: Studio, makers: Panel) -> tuple[Naturalness, ...]:

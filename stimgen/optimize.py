@@ -20,6 +20,7 @@ from stimgen.ascent_state import AscentState
 from stimgen.evolve import Evolution
 from stimgen.goal import Goal
 from stimgen.lagrangian import Multipliers, rate_bounded
+from stimgen.match import Matcher
 from stimgen.naturalness import Naturalness
 from stimgen.objective import Ensemble, Wishes, combine_members, rate_wishes, stack_goals
 from stimgen.parameterization import Parameterization
@@ -28,6 +29,7 @@ from stimgen.transforms import Jitter, apply_affine, draw_affine
 
 _CPU_IMAGES = 8  # in a forward pass on the CPU: the maps of more do not fit into its cache
 _UPDATE_EVERY = 10  # steps between updates of the multipliers
+TRACE_EVERY = _UPDATE_EVERY  # steps that a point of the trace averages over
 _DEAD_NORM = 1e-12
 _MOST_RESTARTS = 3
 _LOUDER = 10.0  # how much larger the starting noise is after each restart
@@ -76,6 +78,13 @@ class Climb:
     """Per predictor of `makers`."""
     anchor: Anchor | None = None
     validators: Panel | None = None
+    matcher: Matcher | None = None
+    """Holds the images' photometry while they are made."""
+
+    def decode(self, parameters: Tensor) -> Float[Tensor, "images 3 height width"]:
+        """Return the images of the batch from their parameters; differentiable."""
+        images = self.parameterization.decode(parameters)
+        return images if self.matcher is None else self.matcher.hold(images)
 
     @property
     def wishes(self) -> Wishes:
@@ -85,11 +94,12 @@ class Climb:
 
 @dataclass(frozen=True)
 class Climbed:
-    """What a climb gave: images on the CPU, how often each was restarted, and whether its gradient stayed dead."""
+    """What a climb gave: images on the CPU, how often each was restarted, whether its gradient stayed dead, its objective on the way."""
 
     images: Float[Tensor, "images 3 height width"]
     restarts: tuple[int, ...]
     dead: tuple[bool, ...]
+    trace: Float[Tensor, "points images"]
 
 
 def begin(climb: Climb) -> AscentState:
@@ -114,6 +124,7 @@ def begin(climb: Climb) -> AscentState:
         restarts=torch.zeros(count, dtype=torch.int64),
         dead=torch.zeros(count, dtype=torch.bool),
         anchor_weight=torch.zeros(count, device=device),
+        trace=torch.zeros(climb.ascent.steps // TRACE_EVERY, count),
     )
 
 
@@ -138,13 +149,13 @@ def climb_on(
     _validate(climb, state)
     with torch.no_grad():
         chosen = state.parameters if climb.validators is None else state.best
-        images = climb.parameterization.decode(chosen).cpu()
-    return Climbed(images, tuple(state.restarts.tolist()), tuple(state.dead.tolist()))
+        images = climb.decode(chosen).cpu()
+    return Climbed(images, tuple(state.restarts.tolist()), tuple(state.dead.tolist()), state.trace)
 
 
 def _take_step(climb: Climb, wishes: Wishes, state: AscentState, at_once: int) -> int:
     """Take one step; return how many images a forward pass may hold."""
-    images = climb.parameterization.decode(state.parameters)
+    images = climb.decode(state.parameters)
     gradient = torch.zeros_like(images)
     for _ in range(climb.ascent.views):
         affine = torch.stack([draw_affine(climb.ascent.jitter, generator) for generator in state.generators])
@@ -158,6 +169,7 @@ def _take_step(climb: Climb, wishes: Wishes, state: AscentState, at_once: int) -
     if state.step % _UPDATE_EVERY == 0:
         low, high = state.readings / state.averaged
         state.multipliers.update(low, high, wishes)
+        state.trace[state.step // TRACE_EVERY - 1] = rate_bounded(low, high, wishes).cpu()
         state.readings.zero_()
         state.averaged = 0
     if state.step % climb.ascent.validate_every == 0:
@@ -244,7 +256,7 @@ def _validate(climb: Climb, state: AscentState) -> None:
         return
     panel = climb.validators
     with torch.no_grad():
-        images = climb.parameterization.decode(state.parameters)
+        images = climb.decode(state.parameters)
         read = panel.read(images)
         wishes = stack_goals(climb.goals, panel.terms).to(images.device)
         low, high = combine_members(read, panel.known.to(images.device), climb.ensemble)

@@ -14,13 +14,26 @@ from stimgen.gate import Gate
 from stimgen.goal import Goal, join_terms, plan_goal
 from stimgen.image_settings import ImageSettings, check_image_settings
 from stimgen.judge import Scorer, is_predictable
+from stimgen.matching import PhotometrySettings
 from stimgen.objective import Ensemble
 from stimgen.optimize import Ascent
 from stimgen.readings import Term, list_terms, read_pool, weigh_term
 from stimgen.target import Target, expand_target
 
 TARGET, NATURAL, SCRAMBLED, SHAM = "target", "natural", "scrambled", "sham"
-CONTROLS = (NATURAL, SCRAMBLED, SHAM)
+MEDIAN, WORST, RIVAL, SHUFFLED, FOOLING, OTHER = "median", "worst", "rival", "shuffled", "fooling", "other"
+CONTROLS = {
+    NATURAL: "the pool's best natural images for the target, by prediction",
+    MEDIAN: "natural images whose prediction for the target is the pool's median",
+    WORST: "the pool's worst natural images for the target, by prediction",
+    RIVAL: "natural images as near to the target image in judged drive as the pool has them",
+    SCRAMBLED: "phase-scrambled copies of the target's images",
+    SHAM: "edits of the same photographs, as large, that leave every ROI as it was",
+    SHUFFLED: "made in the same way for a readout whose weights are permuted over the features of each layer",
+    FOOLING: "small edits of a photograph that drive the generating models as the target image does, and the judges hardly",
+    OTHER: "the images made for the other targets, matched to the same photometry; no images of their own",
+}
+NEEDS_JUDGE = (RIVAL,)
 
 
 @config
@@ -39,8 +52,8 @@ class TargetsFile:
     pool: Path | None = None
     """Natural images for z units and controls; `--pool` overrides it."""
     controls: tuple[str, ...] = (NATURAL, SCRAMBLED)
-    """Any of `natural` (the pool's best images for the target), `scrambled` (phase-scrambled copies of the target's images) and `sham`
-    (edits of the same photographs, as large, that leave every ROI as it was)."""
+    """Kinds of control, each tied to the target image it controls: any of `CONTROLS`."""
+    photometry: PhotometrySettings = PhotometrySettings()
     image: ImageSettings = ImageSettings()
     ascent: Ascent = Ascent()
     ensemble: Ensemble = Ensemble()

@@ -17,7 +17,7 @@ from stimgen.image_files import find_images, open_photograph
 
 TABLE = "images.tsv"
 COLUMNS: Columns = {**IMAGE_COLUMNS, "source": "text", "license": "text"}
-_UNKNOWN_LICENSE = "unknown"
+UNKNOWN_LICENSE = "unknown"
 Track = Callable[[Iterator[tuple[str, Image.Image]]], Iterable[tuple[str, Image.Image]]]
 # Photographs that scikit-image and scikit-learn carry in their wheels, with the licenses their READMEs state.
 PUBLIC_PHOTOGRAPHS: dict[str, tuple[str, str]] = {
@@ -91,7 +91,7 @@ def find_photographs(folder: Path) -> pd.DataFrame:
     """Return `path source license` of a user's own folder of photographs; the license is theirs to know."""
     paths = find_images(folder)
     sources = [path.relative_to(folder).as_posix() for path in paths]
-    return pd.DataFrame({"path": paths, "source": sources, "license": _UNKNOWN_LICENSE})
+    return pd.DataFrame({"path": paths, "source": sources, "license": UNKNOWN_LICENSE})
 
 
 def cut_crops(photographs: pd.DataFrame, count: int, size_px: int, rng: np.random.Generator) -> Iterator[tuple[str, Image.Image]]:
@@ -134,7 +134,7 @@ def _cut_crop(image: Image.Image, at_random: bool, size_px: int, rng: np.random.
 def _tabulate_folder(folder: Path) -> pd.DataFrame:
     files = [path.relative_to(folder) for path in find_images(folder) if path.name != FILE_NAME]
     ids = [_make_id(path) for path in files]
-    table = pd.DataFrame({"stim_id": ids, "image_file": [path.as_posix() for path in files], "source": ids, "license": _UNKNOWN_LICENSE})
+    table = pd.DataFrame({"stim_id": ids, "image_file": [path.as_posix() for path in files], "source": ids, "license": UNKNOWN_LICENSE})
     repeated = table["stim_id"].duplicated(keep=False)
     if repeated.any():
         first, second = table["image_file"][repeated].iloc[:2]

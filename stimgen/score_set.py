@@ -1,6 +1,7 @@
 """Score a saved set: every PNG re-read from disk, predicted by its makers and judged by models that took no part in making it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,37 @@ from stimgen.gate import FLAG, Gate, judge_images
 from stimgen.goal import Goal
 from stimgen.image_files import read_image
 from stimgen.judge import Scorer, average_scores, predict_files, rate_goal, read_goal
-from stimgen.order import NATURAL, SCRAMBLED, SHAM, TARGET, TargetsFile, Wanted
+from stimgen.order import CONTROLS, OTHER, TARGET, TargetsFile, Wanted
 from stimgen.photometry import high_frequency_share
 
 _TOLERANCE = 0.25  # z: how far a bound may be missed on the saved image and still count as met
+MAKER, JUDGE = "maker", "judge"
 Responses = Sequence[Float[np.ndarray, "images _voxels"]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A scored set.
+
+    Attributes
+    ----------
+    table
+        The set's table with `predicted_<roi>`, `judged_<roi>`, `subjects` and the columns of `judge_images`.
+    missed
+        By target, the bounds that its images miss on average.
+    scores
+        What each image does for its own target by each model: `stim_id model role drive`.
+    """
+
+    table: pd.DataFrame
+    missed: dict[str, list[str]]
+    scores: pd.DataFrame
 
 
 def score_set(
     table: pd.DataFrame, folder: Path, wanted: Sequence[Wanted], makers: Sequence[Scorer], judges: Sequence[Scorer], gate: Gate
-) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Add `predicted_<roi>` and `judged_<roi>`, and what each image does for its own target; also return the bounds that were missed.
-
-    The columns of its own target are those of `judge_images`.
-    """
+) -> Scored:
+    """Predict every saved image by its makers and its judges."""
     paths = [folder / name for name in table["stim_file"]]
     predicted, judged = ([predict_files(one.model, paths) for one in scorers] for scorers in (makers, judges))
     scored = table
@@ -36,14 +54,23 @@ def score_set(
             scored = pd.concat([scored, scores.astype(np.float64).round(4).add_prefix(prefix)], axis=1)
     high = np.array([high_frequency_share(read_image(path, int(width))) for path, width in zip(paths, table["width_px"], strict=True)])
     parts, missed = [], {}
+    drives: list[pd.DataFrame] = []
     for one in wanted:
         rows = np.flatnonzero(table["target"] == one.label)
         own, others = ([some[rows] for some in responses] for responses in (predicted, judged))
         verdicts = _judge(one.goal, makers, own, judges, others, high[rows], gate)
-        parts.append(verdicts.set_index(rows))
+        parts.append(verdicts.assign(subjects=" ".join(one.target.subjects or _list_subjects(makers))).set_index(rows))
+        for role, scorers, responses in ((MAKER, makers, own), (JUDGE, judges, others)):
+            for scorer, some in zip(scorers, responses, strict=True):
+                drive = rate_goal(one.goal, [scorer], [some]).round(4)
+                drives.append(pd.DataFrame({"stim_id": table["stim_id"].iloc[rows], "model": scorer.name, "role": role, "drive": drive}))
         made = (table["condition"].iloc[rows] == TARGET).to_numpy()
         missed[one.label] = find_missed(one.goal, makers, [some[made] for some in own])
-    return scored.join(pd.concat(parts)), {label: bounds for label, bounds in missed.items() if bounds}
+    return Scored(scored.join(pd.concat(parts)), {label: bounds for label, bounds in missed.items() if bounds}, pd.concat(drives))
+
+
+def _list_subjects(makers: Sequence[Scorer]) -> list[str]:
+    return sorted({str(subject) for maker in makers for subject in maker.model.voxels["subject"]})
 
 
 def _judge(
@@ -88,17 +115,21 @@ def describe_set(
     units = "z units of the natural pool"
     levels = {
         TARGET: "made by gradient ascent to drive the target",
-        NATURAL: "the pool's best natural images for the target, by prediction",
-        SCRAMBLED: "phase-scrambled copy of the target image named in source_image",
-        SHAM: "edit of the photograph that the target image named in source_image started from, as large, with no drive",
+        **{level: CONTROLS[level] for level in order.controls if level != OTHER},
     }
-    used = {level: text for level, text in levels.items() if level == TARGET or level in order.controls}
     return {
-        "condition": {"Description": "Kind of image", "Levels": used},
+        "condition": {"Description": "Kind of image", "Levels": levels},
         "target": {"Description": "ROI (or voxel, or contrast) the image was made or chosen for"},
         "source_image": {"Description": "Image of the pool that it is or started from, or stim_id of the set that it was scrambled from"},
-        "mean_luminance": {"Description": "Mean linear luminance of the sRGB image", "Units": "0-1"},
+        "mean_luminance": {"Description": "Mean luminance on the display described in photometry, relative to white", "Units": "0-1"},
         "rms_contrast": {"Description": "Standard deviation of luminance over its mean"},
+        "slope": {"Description": "Slope of log amplitude of luminance on log spatial frequency"},
+        "saturation": {"Description": "Root mean square distance of the channels' light from luminance, over mean luminance"},
+        "control_of": {"Description": "stim_id of the target image that the image is a control of; n/a for target images"},
+        "subjects": {"Description": "Subjects whose voxels the image was made for, by the fit of the models; space between"},
+        "profile": {"Description": "Images of one number were brought to the same luminance, contrast, slope and saturation"},
+        "source": {"Description": "Photograph that the image is, or was made from"},
+        "license": {"Description": "License of that photograph"},
         "predicted_<roi>": {"Description": "Response predicted by the generating models", "Units": units},
         "judged_<roi>": {"Description": "Response predicted by models that took no part in making the images", "Units": units},
         "drive_predicted": {"Description": "What the image does for its own target, by the generating models", "Units": units},

@@ -8,7 +8,7 @@ from protocols.tables import Columns, check_columns
 from stimgen.gate import FLAG
 from stimgen.image_files import read_image
 from stimgen.order import TARGET
-from stimgen.photometry import high_frequency_share, mean_luminance, rms_contrast
+from stimgen.photometry import high_frequency_share, measure_photometry
 
 _TOLERANCE = 1e-4
 _LEAST_CONTRAST = 0.02  # below it an image is a gray field: the gradient was dead
@@ -24,10 +24,11 @@ def measure_set(stimulus_set: StimulusSet) -> pd.DataFrame:
     rows = []
     for record in stimulus_set.table.to_dict("records"):
         image = read_image(stimulus_set.folder / record["stim_file"], record["width_px"])
+        photometry = measure_photometry(image)
         rows.append(
             {
-                "mean_luminance": mean_luminance(image),
-                "rms_contrast": rms_contrast(image),
+                "mean_luminance": photometry["luminance"],
+                "rms_contrast": photometry["contrast"],
                 "high_frequency_share": high_frequency_share(image),
             }
         )

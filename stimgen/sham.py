@@ -12,9 +12,8 @@ from stimgen.anchor import Anchor
 from stimgen.edit import Edit, measure_edit
 from stimgen.goal import Goal
 from stimgen.image import Fourier
-from stimgen.image_files import read_image
 from stimgen.jobs import split_batches
-from stimgen.make import Made, Studio, derive_seed, measure_natural
+from stimgen.make import Made, Studio, collect_climbed, derive_seed, measure_natural, read_starts
 from stimgen.objective import Ensemble, combine_members
 from stimgen.optimize import Climb
 from stimgen.predictors import Panel, build_panel
@@ -35,16 +34,14 @@ def make_shams(studio: Studio, made: Sequence[Made], on_step: Callable[[int], No
     shams: list[Made] = []
     for batch in split_batches(len(made), studio.order.ascent.batch):
         some = [made[index] for index in batch]
-        climbed = studio.workplace.make(_prepare(studio, some), on_step)
-        arrays = climbed.images.permute(0, 2, 3, 1).numpy()
-        shams += [Made(*each) for each in zip((one.job for one in some), arrays, climbed.restarts, climbed.dead, strict=True)]
+        shams += collect_climbed([one.job for one in some], studio.workplace.make(_prepare(studio, some), on_step))
     return shams
 
 
 def _prepare(studio: Studio, made: Sequence[Made]) -> Climb:
     order = studio.order
     rois = [roi for roi in studio.makers[0].model.rois if all(roi in maker.model.rois for maker in studio.makers)]
-    photographs = _stack([read_image(one.job.start, order.size_px) for one in made if one.job.start is not None])
+    photographs = read_starts(studio, [one.job for one in made])
     sizes = measure_edit(_stack([one.image for one in made]), photographs)
     seeds = tuple(derive_seed(one.job.seed, "sham", 0) for one in made)
     every = Goal("sham", matches=dict.fromkeys(rois, 0.0), score="match")

@@ -93,8 +93,11 @@ def _own_cache(tmp_path_factory):
 
 
 def make_order(*targets, **settings):
-    """Return what a targets file of these targets asks for: small images, few steps."""
-    return parse_config({"targets": targets, "size_px": 32, "ascent": {"steps": 2}, **settings}, TargetsFile, "targets.toml")
+    """Return what a targets file of these targets asks for: small images, few steps, photometry left free."""
+    free = {"matching": "none"}
+    return parse_config(
+        {"targets": targets, "size_px": 32, "ascent": {"steps": 2}, "photometry": free, **settings}, TargetsFile, "targets.toml"
+    )
 
 
 @pytest.fixture

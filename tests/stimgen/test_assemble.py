@@ -1,17 +1,17 @@
 """How a set's pictures are named, which controls stand beside them, and that they are measured as they were saved."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from protocols.errors import InputError
 from protocols.provenance import hash_file
-from stimgen.assemble import Picture, choose_natural, collect_targets, save_pictures, scramble_targets
-from stimgen.image_files import read_image
+from stimgen.assemble import Picture, collect_ascent, collect_targets, save_pictures
+from stimgen.display import load_display
 from stimgen.make import Job, Made
 from stimgen.order import plan_order
-from stimgen.photometry import mean_luminance, rms_contrast
+from stimgen.photometry import measure_photometry
 from tests.stimgen.conftest import make_order
 
 
@@ -40,48 +40,42 @@ def test_the_method_names_the_parameterization(makers, parameterization, method)
     assert picture.method == method
 
 
-def test_natural_controls_are_the_pools_best_by_what_the_target_is_for_each_image_once(makers, natural):
-    """A control is the best photograph for the ROI, not the most selective one; for a contrast, the contrast's best."""
-    order = make_order({"roi": "V3", "count": 1}, {"contrast": "V3 - LO", "name": "c"}, count=3)
-    chosen = choose_natural(order, plan_order(order, makers), makers, natural)
-    assert [one.stim_id for one in chosen] == ["naturalV301", "naturalc01", "naturalc02", "naturalc03"]
-    assert {(one.condition, one.method, one.seed) for one in chosen} == {("natural", "best_of_pool", None)}
-    assert len({one.source_image for one in chosen}) == 4
-    z = np.mean([maker.score(maker.pool) for maker in makers], axis=0)  # images x V3, LO, EBA
-    best = int(z[:, 0].argmax())
-    assert chosen[0].source_image == natural.table["stim_id"][best]
-    contrast = z[:, 0] - z[:, 1]
-    contrast[best] = -np.inf  # taken
-    assert chosen[1].source_image == natural.table["stim_id"][contrast.argmax()]
-    np.testing.assert_array_equal(chosen[0].image, read_image(natural.image_paths()[best], 32))
-
-
-def test_a_pool_too_small_for_the_controls_is_refused(makers, natural):
-    order = make_order({"roi": "V3"}, {"roi": "LO"}, count=7)
-    with pytest.raises(InputError, match="the natural pool has 12 images, but 2 targets need 14; give a larger pool, or lower 'count'"):
-        choose_natural(order, plan_order(order, makers), makers, natural)
-
-
-def test_each_target_image_has_a_scrambled_copy_of_its_own_seed(makers):
-    order = make_order({"roi": "V3"}, count=2)
-    pictures = collect_targets(order, draw_made(plan_order(order, makers), np.random.default_rng(1)))
-    scrambled, again = scramble_targets(pictures), scramble_targets(pictures)
-    assert [one.source_image for one in scrambled] == ["targetV301", "targetV302"]
-    assert [one.stim_id for one in scrambled] == ["scrambledV301", "scrambledV302"]
-    assert scrambled[0].seed != scrambled[1].seed
-    for one, same, original in zip(scrambled, again, pictures, strict=True):
-        np.testing.assert_array_equal(one.image, same.image)
-        assert np.abs(one.image - original.image).mean() > 0.05
-
-
-def test_pictures_are_measured_as_they_were_saved(tmp_path):
+def test_pictures_are_measured_as_they_were_saved_on_the_display_they_are_for(natural, tmp_path):
     """Values out of range are clipped, and all are rounded to 8 bits, before anything is measured."""
     wild = (0.5 + np.random.default_rng(2).standard_normal((20, 20, 3))).astype(np.float32)
-    table = save_pictures([Picture("targetV301", "target", "V3", "fourier_ascent", 7, None, wild)], tmp_path)
-    row = table.iloc[0]
-    saved = (np.clip(wild, 0, 1) * 255).round() / 255
-    assert row["mean_luminance"] == pytest.approx(mean_luminance(saved), abs=1e-6)
-    assert row["rms_contrast"] == pytest.approx(rms_contrast(saved), abs=1e-5)
-    assert (row["stim_file"], row["width_px"], row["height_px"]) == ("stim-targetV301_image.png", 20, 20)
-    assert row["sha256"] == hash_file(tmp_path / row["stim_file"])
-    assert (row["seed"], row["source_image"]) == (7, None)
+    picture = Picture("targetV301", "target", "V3", "fourier_ascent", 7, "n04", wild, None, 3)
+    for gamma in (None, 2.0):
+        table = save_pictures([picture], tmp_path, natural, load_display(gamma))
+        row = table.iloc[0]
+        saved = measure_photometry((np.clip(wild, 0, 1) * 255).round() / 255, load_display(gamma))
+        for column, name in (
+            ("mean_luminance", "luminance"),
+            ("rms_contrast", "contrast"),
+            ("slope", "slope"),
+            ("saturation", "saturation"),
+        ):
+            assert row[column] == pytest.approx(saved[name], abs=1e-5)
+        assert (row["stim_file"], row["width_px"], row["height_px"]) == ("stim-targetV301_image.png", 20, 20)
+        assert row["sha256"] == hash_file(tmp_path / row["stim_file"])
+        assert (row["seed"], row["source_image"], row["profile"], row["control_of"]) == (7, "n04", 3, None)
+
+
+def test_license_and_source_are_those_of_the_photograph_behind_an_image(natural, tmp_path):
+    image = np.full((8, 8, 3), 0.5, dtype=np.float32)
+    pictures = [
+        Picture("targetV301", "target", "V3", "fourier_ascent", 7, "n04", image),
+        Picture("scrambledV301", "scrambled", "V3", "phase_scramble", 8, "targetV301", image, "targetV301"),
+        Picture("targetV302", "target", "V3", "fourier_ascent", 9, None, image),
+        Picture("targetV303", "target", "V3", "edit_ascent", 9, "holiday", image),
+    ]
+    table = save_pictures(pictures, tmp_path, natural, load_display()).set_index("stim_id")
+    assert table["source"].fillna("").tolist() == ["photo1", "photo1", "", "holiday"]
+    assert table["license"].fillna("").tolist() == ["CC0", "CC0", "", "unknown"]
+
+
+def test_the_ascent_is_told_of_target_images_alone(makers):
+    made = draw_made(plan_order(make_order({"roi": "V3"}, count=2), makers), np.random.default_rng(1))
+    pictures = collect_targets(make_order({"roi": "V3"}, count=2), made)
+    made = [dataclasses.replace(one, trace=np.array([1.0, 2.5 + index], np.float32)) for index, one in enumerate(made)]
+    told = collect_ascent([*pictures, pictures[0]], made)
+    assert told.to_numpy().tolist() == [["targetV301", 10, 1.0], ["targetV301", 20, 2.5], ["targetV302", 10, 1.0], ["targetV302", 20, 3.5]]

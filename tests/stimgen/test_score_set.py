@@ -34,7 +34,7 @@ def table(tmp_path):
     for condition, label in [("target", label) for label in LABELS for _ in range(2)] + [("natural", label) for label in LABELS]:
         name = f"i{len(rows)}.png"
         write_png(rng.uniform(0, 1, (8, 8, 3)).astype(np.float32), tmp_path / name)
-        rows.append({"stim_file": name, "condition": condition, "target": label, "width_px": 8})
+        rows.append({"stim_id": f"i{len(rows)}", "stim_file": name, "condition": condition, "target": label, "width_px": 8})
     return pd.DataFrame(rows)
 
 
@@ -62,7 +62,8 @@ def pick_own(rated, table):
 
 
 def test_every_column_is_that_of_the_saved_files(table, natural, makers, judges, tmp_path):
-    scored, _ = score_set(table, tmp_path, plan_order(make_order(*TARGETS), makers), makers, judges, Gate())
+    made = score_set(table, tmp_path, plan_order(make_order(*TARGETS), makers), makers, judges, Gate())
+    scored = made.table
     pd.testing.assert_frame_equal(scored[table.columns], table)
     paths = [tmp_path / name for name in table["stim_file"]]
     by_makers, by_judges = (sum(z_by_hand(one, paths) for one in models) / len(models) for models in (makers, judges))
@@ -81,10 +82,17 @@ def test_every_column_is_that_of_the_saved_files(table, natural, makers, judges,
     percentile = [100 * np.mean(pool[label] < drive) for label, drive in zip(table["target"], judged, strict=True)]
     np.testing.assert_allclose(scored["drive_percentile"], percentile, atol=0.01)
     assert set(scored["gate"]) <= {"pass", "flag"}
+    assert set(scored["subjects"]) == {"01"}
+    by_role = made.scores.groupby(["role", "stim_id"], sort=False)["drive"].mean()
+    for role, column in (("maker", "drive_predicted"), ("judge", "drive_judged")):
+        mean = by_role[role][table["stim_id"]].to_numpy()
+        linear = table["target"].isin(["V3", "diff"])  # the mean over models of the others is not the mean of their drives
+        np.testing.assert_allclose(mean[linear], scored[column][linear], atol=2e-3)
+    assert set(zip(made.scores["model"], made.scores["role"], strict=True)) == {("m0", "maker"), ("m1", "maker"), ("judge", "judge")}
 
 
 def test_without_judges_nothing_is_judged(table, makers, tmp_path):
-    scored, _ = score_set(table, tmp_path, plan_order(make_order(*TARGETS), makers), makers, [], Gate())
+    scored = score_set(table, tmp_path, plan_order(make_order(*TARGETS), makers), makers, [], Gate()).table
     assert not [name for name in scored.columns if name.startswith("judged_")]
     assert scored[["drive_judged", "drive_ratio", "drive_percentile", "gate"]].isna().all(axis=None)
     assert scored["drive_predicted"].notna().all()
@@ -92,7 +100,7 @@ def test_without_judges_nothing_is_judged(table, makers, tmp_path):
 
 
 def test_a_bound_that_the_images_miss_is_named_with_the_nearest_point_reached(table, makers, tmp_path):
-    _, missed = score_set(table, tmp_path, plan_order(make_order(*TARGETS), makers), makers, [], Gate())
+    missed = score_set(table, tmp_path, plan_order(make_order(*TARGETS), makers), makers, [], Gate()).missed
     paths = [tmp_path / name for name in table["stim_file"][(table["target"] == "sides") & (table["condition"] == "target")]]
     reached = (sum(z_by_hand(one, paths) for one in makers) / 2).mean()
     assert missed == {"sides": [f"LO >= 50.00 (reached {reached['LO']:.2f})", f"EBA <= -50.00 (reached {reached['EBA']:.2f})"]}
@@ -105,7 +113,7 @@ def test_a_bound_missed_by_less_than_a_quarter_z_counts_as_met(table, makers, tm
     for margin in (0.2, 0.3):
         side = {"up": ["LO"], "level": reached + margin} if reached > 0 else {"down": ["LO"], "level": margin - reached}
         own = table[:2].assign(target="LO")
-        found.append(score_set(own, tmp_path, plan_order(make_order({**side, "name": "LO"}), makers), makers, [], Gate())[1])
+        found.append(score_set(own, tmp_path, plan_order(make_order({**side, "name": "LO"}), makers), makers, [], Gate()).missed)
     assert [list(missed) for missed in found] == [[], ["LO"]]
 
 

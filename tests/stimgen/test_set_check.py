@@ -7,7 +7,7 @@ import pytest
 from protocols.errors import InputError
 from protocols.stimulus_set import StimulusSet
 from stimgen.image_files import write_png
-from stimgen.photometry import mean_luminance, rms_contrast
+from stimgen.photometry import measure_photometry
 from stimgen.set_check import find_broken_rules, list_missed_bounds, measure_set, read_drives, summarize_conditions
 
 ROWS = [("target", "V3", 16), ("target", "V3", 16), ("target", "LO", 16), ("natural", "V3", 16), ("scrambled", None, 16)]
@@ -28,7 +28,8 @@ def make_set(folder, judged=1.5, contrast=0.2, sizes=(16,) * 5, description=None
         name = f"stim-a{number}_image.png"
         write_png(image, folder / name)
         saved = np.round(image * 255).astype(np.float32) / 255
-        photometry = {"mean_luminance": mean_luminance(saved), "rms_contrast": rms_contrast(saved)}
+        measured = measure_photometry(saved)
+        photometry = {"mean_luminance": measured["luminance"], "rms_contrast": measured["contrast"]}
         texts = {"stim_id": f"a{number}", "stim_file": name, "condition": condition, "target": target, "method": "noise", "sha256": "-"}
         numbers = {"seed": None, "width_px": size, "height_px": size, "predicted_V3": 2.0 + number, "judged_V3": judged, "judged_LO": 1.0}
         rows.append({**texts, "source_image": None, **numbers, **photometry})
