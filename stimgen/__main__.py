@@ -3,7 +3,7 @@
 import typer
 
 from protocols.program import run_program
-from stimgen import cortex_verbs, fit_verb, generate_verb, import_verbs, personalize_verb, predict_verb, set_verbs
+from stimgen import check_verb, cortex_verbs, fit_verb, generate_verb, import_verbs, personalize_verb, pool_verb, predict_verb
 
 app = typer.Typer(
     help="Fit encoding models from images to voxel responses, and make images that drive chosen voxels, ROIs or contrasts.",
@@ -11,13 +11,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("pool")(set_verbs.pool)
+app.command("pool")(pool_verb.pool)
 app.command("cortex")(cortex_verbs.cortex)
 app.command("fit")(fit_verb.fit)
 app.command("predict")(predict_verb.predict)
 app.command("personalize")(personalize_verb.personalize)
 app.command("generate")(generate_verb.generate)
-app.command("check")(set_verbs.check)
+app.command("check")(check_verb.check)
 app.add_typer(import_verbs.import_app, name="import")
 
 

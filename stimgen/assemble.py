@@ -11,12 +11,11 @@ from jaxtyping import Float
 
 from protocols.provenance import hash_file
 from protocols.stimulus_set import image_file_name
-from stimgen.display import Display
 from stimgen.image_files import read_image, write_png
+from stimgen.look import Viewing
 from stimgen.make import Made
 from stimgen.optimize import TRACE_EVERY
 from stimgen.order import TARGET, TargetsFile
-from stimgen.photometry import measure_photometry
 from stimgen.pool import UNKNOWN_LICENSE, NaturalPool
 
 
@@ -64,8 +63,8 @@ def name_control(picture: Picture, condition: str) -> str:
     return picture.stim_id.replace(TARGET, condition, 1)
 
 
-def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, display: Display) -> pd.DataFrame:
-    """Write every picture as PNG and return the set's table, measured on the files as they were saved and are shown on the display.
+def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, viewing: Viewing) -> pd.DataFrame:
+    """Write every picture as PNG and return the set's table, measured on the files as they were saved and are shown.
 
     `source` and `license` are those of the photograph that an image is, is made from, or is a control of such an image.
     """
@@ -75,7 +74,7 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, 
     for picture in pictures:
         path = folder / image_file_name(picture.stim_id)
         write_png(picture.image, path)
-        saved = measure_photometry(read_image(path, picture.image.shape[0]), display)
+        light = viewing.measure_light(read_image(path, picture.image.shape[0]))
         source = sources.get(picture.source_image or "", picture.source_image)
         rows.append(
             {
@@ -89,10 +88,7 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, 
                 "sha256": hash_file(path),
                 "width_px": picture.image.shape[1],
                 "height_px": picture.image.shape[0],
-                "mean_luminance": saved["luminance"],
-                "rms_contrast": saved["contrast"],
-                "slope": saved["slope"],
-                "saturation": saved["saturation"],
+                **light,
                 "control_of": picture.control_of,
                 "profile": picture.profile,
                 "source": photographs["source"].get(source, source),

@@ -125,7 +125,7 @@ def _control(opened: "OpenStudio", made: "list[Made]") -> "list[Picture]":
 def _assemble(opened: "OpenStudio", made: "list[Made]", diversity: dict[str, float], folder: Path) -> StimulusSet:
     """Save, control, score and judge; refuse or tell what does not pass."""
     from stimgen.assemble import collect_ascent, save_pictures
-    from stimgen.display import load_display
+    from stimgen.look import read_viewing
     from stimgen.loss import measure_loss
     from stimgen.matching import describe_matching
     from stimgen.score_set import describe_set, score_set
@@ -134,14 +134,15 @@ def _assemble(opened: "OpenStudio", made: "list[Made]", diversity: dict[str, flo
     studio, judges = opened.studio, opened.judges
     order = studio.order
     pictures = _control(opened, made)
-    saved = save_pictures(pictures, folder, studio.pool, load_display(order.photometry.gamma, order.photometry.luminance_table))
+    photometry = describe_matching(order.photometry, studio.matching)
+    saved = save_pictures(pictures, folder, studio.pool, read_viewing({"photometry": photometry}, order.size_px))
     scored = score_set(saved, folder, opened.wanted, studio.makers, judges, order.gate)
     _tell_missed(scored.missed)
     _tell_flagged(scored.table, order)
     description = describe_set(order, studio.makers, judges, len(studio.pool.table), diversity, scored.missed)
     lost = measure_loss(studio, judges, made)
     _tell_loss(lost)
-    description["photometry"] = describe_matching(order.photometry, studio.matching) | {"drive_before_matching": lost}
+    description["photometry"] = photometry | {"drive_before_matching": lost}
     write_scores(scored.scores, folder)
     write_ascent(collect_ascent(pictures, made), folder)
     stimulus_set = StimulusSet(folder, scored.table, description)

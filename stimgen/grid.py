@@ -22,11 +22,10 @@ def draw_grid(stimulus_set: StimulusSet, side_px: int = 128, condition: str = TA
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(_TEXT_PX)
     for row, (target, members) in enumerate(rows):
-        draw.text((_GAP_PX, row * step + side_px // 2), _shorten(target, font), _INK, font=font, anchor="lm")
+        draw.text((_GAP_PX, row * step + side_px // 2), shorten(target, font, _LABEL_PX), _INK, font=font, anchor="lm")
         for column, index in enumerate(members):
-            with Image.open(stimulus_set.folder / str(table["stim_file"][index])) as image:
-                small = image.convert("RGB").resize((side_px, side_px), Image.Resampling.LANCZOS)
-            sheet.paste(small, (_LABEL_PX + column * step, row * step))
+            tile = read_tile(stimulus_set.folder / str(table["stim_file"][index]), side_px)
+            sheet.paste(tile, (_LABEL_PX + column * step, row * step))
     return sheet
 
 
@@ -44,10 +43,16 @@ def write_grid(stimulus_set: StimulusSet, path: Path) -> None:
     draw_grid(stimulus_set).save(path, format="PNG")
 
 
-def _shorten(text: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont") -> str:
+def read_tile(path: Path, side_px: int) -> Image.Image:
+    """Read an image at the size of a contact sheet."""
+    with Image.open(path) as image:
+        return image.convert("RGB").resize((side_px, side_px), Image.Resampling.LANCZOS)
+
+
+def shorten(text: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont", width_px: int) -> str:
     """Cut a name that does not fit beside its row."""
-    if font.getlength(text) <= _LABEL_PX - 2 * _GAP_PX:
+    if font.getlength(text) <= width_px - 2 * _GAP_PX:
         return text
-    while font.getlength(f"{text}…") > _LABEL_PX - 2 * _GAP_PX:
+    while font.getlength(f"{text}…") > width_px - 2 * _GAP_PX:
         text = text[:-1]
     return f"{text}…"

@@ -73,7 +73,7 @@ def plan_control(kind: str, studio: Studio, wanted: Sequence[Wanted], jobs: Sequ
     order = studio.order
     image = ImageSettings(parameterization="edit", largest=_FOOLING_SIZE)
     ascent = replace(order.ascent, jitter=Jitter(shift=0, scale=0, rotation_deg=0), naturalness=0.0)
-    fooling = replace(studio, order=replace(order, image=image, ascent=ascent, candidates=1), validators=())
+    fooling = replace(studio, order=replace(order, image=image, ascent=ascent, candidates=1), validators=(), match_edits=True)
     return fooling, _start_at_median(fooling, jobs)
 
 

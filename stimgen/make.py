@@ -66,6 +66,13 @@ class Studio:
     pool: NaturalPool
     workplace: Workplace
     matching: Matching | None = None
+    match_edits: bool = False
+    """Whether edits of photographs are matched as well, whose distance from the photograph is then not exact."""
+
+    @property
+    def matches(self) -> bool:
+        """Whether images are brought to their profiles; edits by themselves are not, since their photographs were brought there."""
+        return self.matching is not None and (self.match_edits or self.order.image.parameterization != "edit")
 
 
 def plan_jobs(studio: Studio, wanted: Sequence[Wanted]) -> list[Job]:
@@ -97,14 +104,14 @@ def collect_climbed(jobs: Sequence[Job], climbed: Climbed) -> list[Made]:
 
 
 def match_made(studio: Studio, made: Sequence[Made]) -> list[Made]:
-    """Bring images to their profiles; edits stay as they are, since the photographs that they start from were brought there.
+    """Bring images to their profiles where the studio matches.
 
     Raises
     ------
     InputError
         When an image cannot be brought there, saying which constraint it breaks.
     """
-    if studio.matching is None or studio.order.image.parameterization == "edit":
+    if studio.matching is None or not studio.matches:
         return [replace(one, image=round_levels(one.image)) for one in made]
     images, broken = studio.matching.finish([one.image for one in made], [one.job.profile for one in made])
     for one, names in zip(made, broken, strict=True):
@@ -162,7 +169,7 @@ def prepare_climb(studio: Studio, jobs: Sequence[Job]) -> Climb:
         anchor = Anchor(photographs, scales, order.image.keep_features)
     natural = measure_natural(studio, makers) if order.ascent.naturalness else ()
     matcher = None
-    if studio.matching is not None and studio.matching.inside and order.image.parameterization != "edit":
+    if studio.matching is not None and studio.matches and studio.matching.inside:
         matcher = studio.matching.choose([job.profile for job in jobs])
     return replace(climb, naturalness=natural, anchor=anchor, validators=validators, matcher=matcher)
 

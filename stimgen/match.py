@@ -28,7 +28,7 @@ _FAINT = 0.004  # twice the root mean square of 8-bit rounding
 
 @dataclass(frozen=True)
 class _Adjustment:
-    """Per image, before light is cut off: mean luminance, its standard deviation, RMS chroma, exponent of the filter, factor of each wedge."""
+    """Per image, before light is cut off: mean luminance, its sd, RMS chroma, exponent of the filter, factor of each wedge."""
 
     offset: Float[Tensor, " images"]
     spread: Float[Tensor, " images"]

@@ -129,10 +129,12 @@ def mark_wedges(side: int, size_deg: float, device: torch.device) -> Float[Tenso
     return torch.stack([(inside & (number == wedge)).float() for wedge in range(WEDGES)]).to(device)
 
 
-def measure_photometry(image: Float[np.ndarray, "side side 3"], display: Display | None = None) -> dict[str, float]:
-    """Return `luminance contrast slope saturation` of one image in 0-1, on a display (sRGB if None)."""
+def measure_photometry(
+    image: Float[np.ndarray, "side side 3"], display: Display | None = None, window: Float[Tensor, "side side"] | None = None
+) -> dict[str, float]:
+    """Return `luminance contrast slope saturation` of one image in 0-1, on a display (sRGB if None), seen through a window."""
     linear = (display or load_display()).to_linear(_to_tensor(image))
-    measured = measure_light(linear.double()).stack()[0].tolist()
+    measured = measure_light(linear.double(), window).stack()[0].tolist()
     return dict(zip(FEATURES, measured, strict=True))
 
 

@@ -1,38 +1,28 @@
 """What `stimgen check` measures on a stimulus set, and the rules that a set must keep."""
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from protocols.stimulus_set import JUDGED, PREDICTED, TABLE, StimulusSet
 from protocols.tables import Columns, check_columns
+from stimgen.differences import compare_conditions, compare_targets, find_unbalanced
 from stimgen.gate import FLAG
-from stimgen.image_files import read_image
+from stimgen.look import measure_looks
 from stimgen.order import TARGET
-from stimgen.photometry import high_frequency_share, measure_photometry
 
 _TOLERANCE = 1e-4
+_STRIPES_MARGIN = 1.05
 _LEAST_CONTRAST = 0.02  # below it an image is a gray field: the gradient was dead
 _SCORE_OF_DRIVE = {"drive_predicted": PREDICTED, "drive_judged": JUDGED, "drive_ratio": "", "drive_percentile": ""}
 _MEDIAN = 50.0  # percentile of natural images that a target's images must exceed
 
 
-def measure_set(stimulus_set: StimulusSet) -> pd.DataFrame:
-    """Return the photometry, the drives and `flagged` of every image, in the table's order.
-
-    Photometry is `mean_luminance rms_contrast high_frequency_share`; the drives are those of `read_drives`.
-    """
-    rows = []
-    for record in stimulus_set.table.to_dict("records"):
-        image = read_image(stimulus_set.folder / record["stim_file"], record["width_px"])
-        photometry = measure_photometry(image)
-        rows.append(
-            {
-                "mean_luminance": photometry["luminance"],
-                "rms_contrast": photometry["contrast"],
-                "high_frequency_share": high_frequency_share(image),
-            }
-        )
-    return pd.concat([pd.DataFrame(rows), read_drives(stimulus_set)], axis=1)
+def measure_set(stimulus_set: StimulusSet, track: Callable[[Sequence[Any]], Iterable[Any]] = iter) -> pd.DataFrame:
+    """Return the looks (see `measure_looks`), the drives and `flagged` of every image, in the table's order."""
+    return pd.concat([measure_looks(stimulus_set, track), read_drives(stimulus_set)], axis=1)
 
 
 def read_drives(stimulus_set: StimulusSet) -> pd.DataFrame:
@@ -59,6 +49,12 @@ def _find_own(table: pd.DataFrame, prefix: str) -> list[float]:
 
 
 def summarize_conditions(stimulus_set: StimulusSet, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of `measured` per condition, with the numbers of images."""
+    grouped = pd.concat([stimulus_set.table["condition"], measured], axis=1).groupby("condition", sort=False)
+    return grouped.mean().assign(images=grouped.size()).reset_index()
+
+
+def summarize_targets(stimulus_set: StimulusSet, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the means of `measured` per condition and target, with the numbers of images and of flagged ones.
 
     `diversity` is what the sidecar tells of a target's images.
@@ -72,6 +68,13 @@ def summarize_conditions(stimulus_set: StimulusSet, measured: pd.DataFrame) -> p
     return summary
 
 
+def compare_looks(stimulus_set: StimulusSet, measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the standardized differences between `conditions`, and between the `targets` of the images that were made for them."""
+    natural_sd = stimulus_set.description.get("photometry", {}).get("natural_sd", {})
+    compare = {"conditions": compare_conditions, "targets": compare_targets}
+    return {what: function(stimulus_set.table, measured, natural_sd) for what, function in compare.items()}
+
+
 def list_missed_bounds(stimulus_set: StimulusSet) -> list[str]:
     """Return a sentence for every target whose images do not keep all its bounds, as the sidecar tells."""
     missed = stimulus_set.description.get("missed_bounds", {})
@@ -81,8 +84,9 @@ def list_missed_bounds(stimulus_set: StimulusSet) -> list[str]:
 def find_broken_rules(stimulus_set: StimulusSet, measured: pd.DataFrame) -> list[str]:
     """Return one sentence per broken rule; none for a set that may be shown.
 
-    Rules: all images are of one size; the table's luminance and contrast are those of the files; no image is a gray field;
-    the judges agree that a target's images do what they were made for more than the average natural image does.
+    Rules: all images are of one size; the table's luminance and contrast are those of the files; no image is a gray field; conditions,
+    and targets, look alike in all that the sidecar does not call wanted; the judges agree that a target's images do what they were made
+    for more than the average natural image does.
     """
     table = stimulus_set.table
     broken = []
@@ -97,6 +101,15 @@ def find_broken_rules(stimulus_set: StimulusSet, measured: pd.DataFrame) -> list
         f"row {row + 2}: {table['stim_id'][row]} is a uniform field (contrast {measured['rms_contrast'][row]:.4f}); make it again"
         for row in flat
     ]
+    if photometry := stimulus_set.description.get("photometry"):
+        most = photometry.get("most_striped", np.inf)
+        broken += [
+            f"row {row + 2}: {table['stim_id'][row]} has stripes of contrast {measured['stripes'][row]:.2f} near 3 cycles per degree, "
+            f"more than {most:g}; make it again, or raise photometry.most_striped"
+            for row in np.flatnonzero(measured["stripes"] > _STRIPES_MARGIN * most)
+        ]
+        for what, compared in compare_looks(stimulus_set, measured).items():
+            broken += find_unbalanced(compared, photometry.get("wanted", []), what)
     made = measured.assign(target=table["target"])[table["condition"] == TARGET]
     return broken + [line for target, rows in made.groupby("target", sort=False) for line in _find_undriven(str(target), rows)]
 

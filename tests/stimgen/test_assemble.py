@@ -9,6 +9,7 @@ import pytest
 from protocols.provenance import hash_file
 from stimgen.assemble import Picture, collect_ascent, collect_targets, save_pictures
 from stimgen.display import load_display
+from stimgen.look import Viewing
 from stimgen.make import Job, Made
 from stimgen.order import plan_order
 from stimgen.photometry import measure_photometry
@@ -45,7 +46,7 @@ def test_pictures_are_measured_as_they_were_saved_on_the_display_they_are_for(na
     wild = (0.5 + np.random.default_rng(2).standard_normal((20, 20, 3))).astype(np.float32)
     picture = Picture("targetV301", "target", "V3", "fourier_ascent", 7, "n04", wild, None, 3)
     for gamma in (None, 2.0):
-        table = save_pictures([picture], tmp_path, natural, load_display(gamma))
+        table = save_pictures([picture], tmp_path, natural, Viewing(load_display(gamma)))
         row = table.iloc[0]
         saved = measure_photometry((np.clip(wild, 0, 1) * 255).round() / 255, load_display(gamma))
         for column, name in (
@@ -68,7 +69,7 @@ def test_license_and_source_are_those_of_the_photograph_behind_an_image(natural,
         Picture("targetV302", "target", "V3", "fourier_ascent", 9, None, image),
         Picture("targetV303", "target", "V3", "edit_ascent", 9, "holiday", image),
     ]
-    table = save_pictures(pictures, tmp_path, natural, load_display()).set_index("stim_id")
+    table = save_pictures(pictures, tmp_path, natural, Viewing(load_display())).set_index("stim_id")
     assert table["source"].fillna("").tolist() == ["photo1", "photo1", "", "holiday"]
     assert table["license"].fillna("").tolist() == ["CC0", "CC0", "", "unknown"]
 

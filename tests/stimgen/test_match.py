@@ -1,4 +1,4 @@
-"""Images brought to a wished photometry: what comes out is measured by other code paths than what brought it there, after 8-bit rounding."""
+"""Images brought to a wished photometry: what comes out is measured after rounding to 8 bits."""
 
 import dataclasses
 

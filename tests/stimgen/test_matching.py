@@ -98,7 +98,7 @@ def test_the_window_has_its_geometry_in_degrees():
     "settings", [{"aperture_deg": 9.0}, {"aperture_deg": 2.0, "hole_deg": 2.0}, {"aperture_deg": 1.0, "hole_deg": 2.0}]
 )
 def test_an_aperture_that_does_not_fit_is_refused(settings, paths):
-    with pytest.raises(InputError, match="photometry: aperture_deg .* must lie between hole_deg .* and size_deg 8.4"):
+    with pytest.raises(InputError, match=r"photometry: aperture_deg .* must lie between hole_deg .* and size_deg 8.4"):
         plan(paths, **settings)
 
 

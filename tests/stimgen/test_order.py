@@ -36,7 +36,7 @@ def standardize(maker, weights):
         ([{"roi": "V3"}], {"ascent": {"learning_rate": float("nan")}}, "targets.toml: key 'ascent.learning_rate' is nan"),
         ([{"roi": "V3"}], {"gate": {"action": "refues"}}, "targets.toml: key 'gate.action' is 'refues'"),
         ([{"roi": "V3"}], {"ensemble": {"combine": "best"}}, "targets.toml: key 'ensemble.combine' is 'best'"),
-        ([{"roi": "V3"}], {"controls": ["naturl"]}, "controls: 'naturl' is not known; choose from natural, median, worst, rival, scrambled"),
+        ([{"roi": "V3"}], {"controls": ["naturl"]}, "controls: 'naturl' is not known; choose from natural, median, worst, rival, "),
         (
             [{"roi": "V3"}],
             {"image": {"parameterization": "furier"}},

@@ -8,7 +8,7 @@ from protocols.errors import InputError
 from protocols.stimulus_set import StimulusSet
 from stimgen.image_files import write_png
 from stimgen.photometry import measure_photometry
-from stimgen.set_check import find_broken_rules, list_missed_bounds, measure_set, read_drives, summarize_conditions
+from stimgen.set_check import find_broken_rules, list_missed_bounds, measure_set, read_drives, summarize_targets
 
 ROWS = [("target", "V3", 16), ("target", "V3", 16), ("target", "LO", 16), ("natural", "V3", 16), ("scrambled", None, 16)]
 DRIVES = {
@@ -49,7 +49,7 @@ def test_a_set_without_drives_has_the_scores_of_its_targets(tmp_path):
     assert np.isnan(measured["drive_predicted"][2])  # the set was not scored for LO
     assert np.isnan(measured["drive_judged"][4])  # an image without a target
     assert measured[["drive_ratio", "drive_percentile", "flagged"]].isna().all(axis=None)
-    summary = summarize_conditions(made, measured).set_index(["condition", "target"])
+    summary = summarize_targets(made, measured).set_index(["condition", "target"])
     assert summary["images"].to_dict() == {("target", "V3"): 2, ("target", "LO"): 1, ("natural", "V3"): 1, ("scrambled", "n/a"): 1}
     assert summary.loc[("target", "V3"), "drive_predicted"] == 2.5
     assert summary["high_frequency_share"].between(0.5, 1).all()  # white noise
@@ -59,7 +59,7 @@ def test_a_set_without_drives_has_the_scores_of_its_targets(tmp_path):
 def test_the_drives_of_the_table_come_first(tmp_path):
     made = make_set(tmp_path, judged=-9.0, description={"diversity": {"V3": 0.25, "LO": None}}, **DRIVES)
     assert find_broken(made) == []
-    summary = summarize_conditions(made, measure_set(made)).set_index(["condition", "target"])
+    summary = summarize_targets(made, measure_set(made)).set_index(["condition", "target"])
     drives = summary.loc[("target", "V3"), ["drive_predicted", "drive_judged", "drive_ratio", "drive_percentile"]]
     assert drives.tolist() == [4.5, 1.5, pytest.approx(0.35), 89.5]
     assert summary["flagged"].tolist()[:3] == [1, 0, 1]
@@ -114,3 +114,26 @@ def test_a_table_that_disagrees_with_its_files_is_found(column, tmp_path):
     table.loc[2, column] += 0.01
     (line,) = find_broken(StimulusSet(tmp_path, table, {}))
     assert line.startswith(f"row 4: {column} is")
+
+
+def test_conditions_that_look_different_break_a_rule_where_the_set_says_what_is_wanted(tmp_path):
+    made = make_set(tmp_path)
+    assert find_broken(made) == []  # a set of an earlier version says nothing
+    told = {"photometry": {"wanted": ["edge_density", "complexity", "saturation", "slope", "rms_contrast"]}}
+    broken = find_broken(StimulusSet(tmp_path, made.table, told))
+    assert any(line.startswith("conditions target and natural differ") and "mean_luminance" in line for line in broken)
+    assert any(line.startswith("targets V3 and LO differ") for line in broken)
+    all_wanted = {"photometry": {"wanted": [*told["photometry"]["wanted"], "mean_luminance"]}}
+    assert find_broken(StimulusSet(tmp_path, made.table, all_wanted)) == []
+
+
+def test_uncomfortable_stripes_break_a_rule(tmp_path):
+    made = make_set(tmp_path)
+    wanted = ["mean_luminance", "rms_contrast", "slope", "saturation", "edge_density", "complexity"]
+    axis = np.arange(16) / 16
+    stripes = 0.5 + 0.4 * np.sin(2 * np.pi * 3 * axis)
+    write_png(np.broadcast_to(stripes[None, :, None], (16, 16, 3)).astype(np.float32), tmp_path / "stim-a1_image.png")
+    for limit, found in ((0.2, 1), (2.0, 0)):
+        told = StimulusSet(tmp_path, made.table, {"photometry": {"wanted": wanted, "most_striped": limit, "size_deg": 1.0}})
+        broken = [line for line in find_broken(told) if "has stripes of contrast" in line]
+        assert [line.split(":")[0] for line in broken] == ["row 3"] * found

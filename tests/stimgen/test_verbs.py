@@ -16,7 +16,7 @@ from stimgen.encoding_model import EncodingModel
 from stimgen.image_files import read_image
 from stimgen.judge import make_scorer, predict_files
 from stimgen.pool import NaturalPool
-from stimgen.set_check import measure_set, summarize_conditions
+from stimgen.set_check import measure_set, summarize_targets
 from tests.stimgen.conftest import run_stimgen
 
 
@@ -119,7 +119,7 @@ def test_check_tells_drive_flags_and_missed_bounds(wishes, made, lab):
     finished = run_stimgen("check", wishes[0].folder)
     for label, bounds in wishes[0].description["missed_bounds"].items():
         assert f"target {label}: mean of its images: {bounds[0]}" in finished.out
-    summary = summarize_conditions(made, measure_set(made)).set_index(["condition", "target"])
+    summary = summarize_targets(made, measure_set(made)).set_index(["condition", "target"])
     row = made.table.set_index("stim_id").loc["targetLO01"]
     assert summary.loc[("target", "LO"), "drive_judged"] == float(row["drive_judged"])
     assert summary.loc[("target", "LO"), "flagged"] == (row["gate"] == "flag")
@@ -184,7 +184,8 @@ def test_photographs_to_edit_and_the_mask_are_inputs(lab, tmp_path):
     Image.fromarray(np.repeat([[0, 255]], 32, axis=1).repeat(64, axis=0).astype(np.uint8)).save(mask)
     targets, out = tmp_path / "targets.toml", tmp_path / "set"
     image = f'[image]\nparameterization = "edit"\nphotographs = "{folder}"\nmask = "{mask}"\n'
-    targets.write_text(f'targets = [{{ roi = "V3" }}]\ncount = 1\nsize_px = 64\ncontrols = []\nascent = {{ steps = 2 }}\nphotometry.matching = "none"\n{image}')
+    free = '[photometry]\nmatching = "none"\n'
+    targets.write_text(f'targets = [{{ roi = "V3" }}]\ncount = 1\nsize_px = 64\ncontrols = []\nascent = {{ steps = 2 }}\n{image}{free}')
     finished = lab.generate(out, targets=targets)
     assert finished.status == 0, finished.err
     made = StimulusSet.read(out)
