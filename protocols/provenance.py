@@ -53,7 +53,7 @@ class Provenance:
             seeds=dict(seeds or {}),
             inputs={name: hash_input(path) for name, path in inputs.items()},
             code_version=describe_code(),
-            packages={name: version for name in _RECORDED if (version := _installed_version(name))},
+            packages=list_versions(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
 
@@ -75,6 +75,17 @@ class Provenance:
             raise InputError(f"{folder}: no such folder")
         if not path.is_file():
             raise InputError(f"{folder}: has no {FILE_NAME}, so it is incomplete; run the command that makes it again")
+        return cls.read_file(path)
+
+    @classmethod
+    def read_file(cls, path: Path) -> "Provenance":
+        """Read a provenance by its file: a folder's own, or the copy of another folder's.
+
+        Raises
+        ------
+        InputError
+            When it cannot be read.
+        """
         values = read_json(path, "copy the folder again")
         if values.get("format_version") != FORMAT_VERSION:
             raise InputError(f"{path}: format_version {values.get('format_version')!r}; this version reads {FORMAT_VERSION}")
@@ -137,6 +148,11 @@ def describe_code(root: Path = _ROOT) -> str:
     except (OSError, subprocess.SubprocessError):
         return version  # no git on this machine, or a checkout without a commit
     return f"{version}+g{described.stdout.strip()}"
+
+
+def list_versions() -> dict[str, str]:
+    """Return the version of each recorded library that is installed."""
+    return {name: version for name in _RECORDED if (version := _installed_version(name))}
 
 
 def _installed_version(name: str) -> str | None:

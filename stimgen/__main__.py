@@ -3,7 +3,17 @@
 import typer
 
 from protocols.program import run_program
-from stimgen import check_verb, cortex_verbs, fit_verb, generate_verb, import_verbs, personalize_verb, pool_verb, predict_verb
+from stimgen import (
+    check_verb,
+    cortex_verbs,
+    fit_verb,
+    generate_verb,
+    import_verbs,
+    personalize_verb,
+    pool_verb,
+    predict_verb,
+    reproduce_verb,
+)
 
 app = typer.Typer(
     help="Fit encoding models from images to voxel responses, and make images that drive chosen voxels, ROIs or contrasts.",
@@ -18,6 +28,7 @@ app.command("predict")(predict_verb.predict)
 app.command("personalize")(personalize_verb.personalize)
 app.command("generate")(generate_verb.generate)
 app.command("check")(check_verb.check)
+app.command("reproduce")(reproduce_verb.reproduce)
 app.add_typer(import_verbs.import_app, name="import")
 
 

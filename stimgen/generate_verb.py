@@ -72,19 +72,21 @@ def generate(
     work = Workplace(out.parent / f".{out.name}.work", describe_code())
     opened = open_studio(order, sources, work, open_cache(cache, no_cache), device)
     made, diversity = _make(opened)
-    with staged_folder(out, _describe(order, sources, targets, out), overwrite) as folder:
+    with staged_folder(out, _describe(order, sources, targets, made, out), overwrite) as folder:
         stimulus_set = _assemble(opened, made, diversity, folder)
     work.clear()
     _print_drive(stimulus_set, diversity)
     typer.echo(f"wrote {out}: {len(stimulus_set.table)} images")
 
 
-def _describe(order: "TargetsFile", sources: "Sources", targets: Path, out: Path) -> Provenance:
-    """Return the whole recipe: the resolved order, where its inputs lie, seen from OUT, and their sha256."""
+def _describe(order: "TargetsFile", sources: "Sources", targets: Path, made: "list[Made]", out: Path) -> Provenance:
+    """Return the whole recipe: the resolved order, every seed, where the inputs lie, seen from OUT, and their sha256."""
+    from stimgen.assemble import collect_targets
     from stimgen.sources import record_order, record_sources
 
     recipe = {**config_values(record_order(order, out)), "sources": config_values(record_sources(sources, out))}
-    return Provenance.collect("stimgen generate", recipe, {"targets": targets, **sources.name_inputs(order)}, {"seed": order.seed})
+    seeds = {"seed": order.seed, **{one.stim_id: one.seed for one in collect_targets(order, made) if one.seed is not None}}
+    return Provenance.collect("stimgen generate", recipe, {"targets": targets, **sources.name_inputs(order)}, seeds)
 
 
 def _make(opened: "OpenStudio") -> "tuple[list[Made], dict[str, float]]":

@@ -18,6 +18,7 @@ from stimgen.transforms import Jitter
 
 _FOOLING_SIZE = 0.04  # root mean square of the edit, 0-1: hardly seen
 CLIMBED = (SHAM, SHUFFLED, FOOLING)
+COPIED = (SCRAMBLED,)
 Count = Callable[[int], None]
 
 
@@ -30,11 +31,16 @@ def make_controls(
     for kind in studio.order.controls:
         if kind in (NATURAL, MEDIAN, WORST, RIVAL):
             controls += choose_natural(kind, studio, wanted, pictures, judges, taken)
-        elif kind == SCRAMBLED:
-            controls += scramble_targets(studio, pictures)
+        elif kind in COPIED:
+            controls += copy_targets(kind, studio, pictures)
         elif kind != OTHER:
             controls += _tie(kind, pictures, _climb(kind, studio, wanted, made, on_step))
     return controls
+
+
+def copy_targets(kind: str, studio: Studio, pictures: Sequence[Picture]) -> list[Picture]:
+    """Return the control of each target image that is made of that image alone."""
+    return {SCRAMBLED: scramble_targets}[kind](studio, pictures)
 
 
 def scramble_targets(studio: Studio, pictures: Sequence[Picture]) -> list[Picture]:

@@ -86,14 +86,18 @@ def plan_jobs(studio: Studio, wanted: Sequence[Wanted]) -> list[Job]:
     return jobs
 
 
-def make_images(studio: Studio, jobs: Sequence[Job], on_step: Callable[[int], None]) -> list[Made]:
-    """Climb all jobs, batch by batch, and return them in their order; finished batches are read from the workplace."""
+def make_images(studio: Studio, jobs: Sequence[Job], on_step: Callable[[int], None], only: Sequence[Job] | None = None) -> list[Made]:
+    """Climb all jobs, batch by batch, and return them in their order; finished batches are read from the workplace.
+
+    `only` names those that are wanted: theirs are the only batches that are climbed, each as a whole, as the last bits depend on it.
+    """
     made: list[Made] = []
-    for some in _group_jobs(studio, jobs):
+    wanted = {id(job) for job in jobs} if only is None else {id(job) for job in only}
+    for some in [batch for batch in _group_jobs(studio, jobs) if any(id(job) in wanted for job in batch)]:
         climb = prepare_climb(studio, some)
         made += collect_climbed(some, studio.workplace.make(climb, on_step))
-    place = {id(job): number for number, job in enumerate(jobs)}
-    return match_made(studio, sorted(made, key=lambda one: place[id(one.job)]))
+    place = {id(job): number for number, job in enumerate(jobs if only is None else only)}
+    return match_made(studio, sorted([one for one in made if id(one.job) in wanted], key=lambda one: place[id(one.job)]))
 
 
 def collect_climbed(jobs: Sequence[Job], climbed: Climbed) -> list[Made]:
@@ -186,6 +190,15 @@ def read_starts(studio: Studio, jobs: Sequence[Job]) -> Float[Tensor, "images 3 
     if studio.matching is not None:
         images, _ = studio.matching.finish(images, [job.profile for job in jobs])
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def match_photographs(
+    studio: Studio, images: Sequence[Float[np.ndarray, "size size 3"]], profiles: Sequence[int]
+) -> tuple[list[Float[np.ndarray, "size size 3"]], list[str]]:
+    """Return photographs as a set holds them, brought to profiles, and what could not be reached of each, empty where all was."""
+    if studio.matching is None:
+        return [round_levels(image) for image in images], [""] * len(images)
+    return studio.matching.finish(images, profiles)
 
 
 def measure_natural(studio: Studio, makers: Panel) -> tuple[Naturalness, ...]:

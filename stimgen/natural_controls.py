@@ -12,7 +12,7 @@ from stimgen.assemble import Picture, name_control
 from stimgen.controls import best_natural
 from stimgen.image_files import read_image
 from stimgen.judge import Scorer, rate_goal
-from stimgen.make import Studio, round_levels
+from stimgen.make import Studio, match_photographs
 from stimgen.order import MEDIAN, NATURAL, RIVAL, WORST, Wanted
 
 METHODS = {NATURAL: "best_of_pool", MEDIAN: "median_of_pool", WORST: "worst_of_pool", RIVAL: "judged_as_target"}
@@ -36,7 +36,8 @@ def choose_natural(
     while True:
         left = [index for index in range(len(suitability)) if index not in taken | unfit]
         chosen = [left[place] for place in _pick(suitability[left], studio, pictures, left, broken)]
-        images, problems = _match(studio, [prepare_photograph(studio, index) for index in chosen], pictures)
+        photographs = [read_image(studio.pool.image_paths()[index], studio.order.size_px) for index in chosen]
+        images, problems = match_photographs(studio, photographs, [one.profile or 0 for one in pictures])
         if not any(problems):
             break
         for index, problem in zip(chosen, problems, strict=True):
@@ -49,17 +50,6 @@ def choose_natural(
         Picture(name_control(one, kind), kind, one.target, METHODS[kind], None, str(ids[index]), image, one.stim_id, one.profile)
         for one, index, image in zip(pictures, chosen, images, strict=True)
     ]
-
-
-def prepare_photograph(studio: Studio, index: int) -> Float[np.ndarray, "size size 3"]:
-    """Read a photograph of the pool at the set's size."""
-    return read_image(studio.pool.image_paths()[index], studio.order.size_px)
-
-
-def _match(studio: Studio, images: list[np.ndarray], pictures: Sequence[Picture]) -> tuple[list[np.ndarray], list[str]]:
-    if studio.matching is None:
-        return [round_levels(image) for image in images], [""] * len(images)
-    return studio.matching.finish(images, [one.profile or 0 for one in pictures])
 
 
 def _pick(

@@ -219,9 +219,22 @@ def test_predict_gives_each_roi_as_the_weighted_mean_of_its_voxels(lab, tmp_path
 
 
 def test_check_reports_each_condition_and_accepts_the_set(lab):
-    finished = run_stimgen("check", lab.stimuli)
-    assert (finished.status, finished.err) == (0, "")
-    assert "9 images, every file matches its hash, no rule broken" in finished.out
+    for _ in range(2):  # the picture beside the set is replaced
+        finished = run_stimgen("check", lab.stimuli)
+        assert finished.status == 0, finished.err
+        assert "9 images, every file matches its hash, no rule broken" in finished.out
+        for title in ("means by condition", "standardized differences between conditions", "standardized differences between targets"):
+            assert title in finished.out
+        assert "stimuli-check.png" in finished.out.replace("\n", "")
+    with Image.open(lab.root / "stimuli-check.png") as sheet:
+        assert sheet.size[0] == 1600
+
+
+def test_check_writes_its_picture_where_it_is_told_and_over_nothing(lab, tmp_path):
+    assert run_stimgen("check", lab.stimuli, "--out", tmp_path / "look.png").status == 0
+    assert (tmp_path / "look.png").is_file()
+    finished = run_stimgen("check", lab.stimuli, "--out", tmp_path / "look.png")
+    assert (finished.status, "look.png: is there already; name another file" in finished.err) == (1, True)
 
 
 def test_the_model_card_tells_how_it_was_fitted(lab):
