@@ -118,8 +118,15 @@ def describe_set(
         **{level: CONTROLS[level] for level in order.controls if level != OTHER},
     }
     return {
+        "stim_id": {"Description": "Name of the image"},
+        "stim_file": {"Description": "File of the image"},
         "condition": {"Description": "Kind of image", "Levels": levels},
         "target": {"Description": "ROI (or voxel, or contrast) the image was made or chosen for"},
+        "method": {"Description": "How the image was made or chosen"},
+        "seed": {"Description": "Seed that it was made with; n/a for photographs"},
+        "sha256": {"Description": "sha256 of the file, hexadecimal"},
+        "width_px": {"Description": "Width of the image", "Units": "pixels"},
+        "height_px": {"Description": "Height of the image", "Units": "pixels"},
         "source_image": {"Description": "Image of the pool that it is or started from, or stim_id of the set that it was scrambled from"},
         "mean_luminance": {"Description": "Mean luminance on the display described in photometry, relative to white", "Units": "0-1"},
         "rms_contrast": {"Description": "Standard deviation of luminance over its mean"},

@@ -193,3 +193,74 @@ def test_a_sidecar_missing_or_of_another_version_is_refused(stimulus_set):
     sidecar.unlink()
     with pytest.raises(InputError, match=r"stimuli\.json: cannot be read .*; copy the set again"):
         StimulusSet.read(stimulus_set.folder)
+
+
+@pytest.fixture
+def written_set(stimulus_set):
+    """The set as a command leaves it: its provenance lists every file."""
+    folder = stimulus_set.folder
+    outputs = {path.name: hash_file(path) for path in folder.iterdir() if path.name != "provenance.json"}
+    Provenance("test", outputs=outputs).write(folder)
+    StimulusSet.read(folder).verify()
+    return stimulus_set
+
+
+def edit_table(stimulus_set, change):
+    path = stimulus_set.folder / "stimuli.tsv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(change(lines)) + "\n")
+
+
+def verify_again(folder, expected):
+    with pytest.raises(InputError) as refusal:
+        StimulusSet.read(folder).verify()
+    assert expected in str(refusal.value)
+
+
+def test_a_changed_pixel_is_found_though_the_file_is_sound(written_set):
+    path = written_set.image_path("face01")
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[2, 3, 1] ^= 1
+    Image.fromarray(pixels).save(path)
+    verify_again(written_set.folder, "row 2: image 'stim-face01_image.png' does not match its sha256")
+
+
+def test_swapped_files_are_found(written_set):
+    first, second = (written_set.image_path(name) for name in ("face01", "house01"))
+    first.rename(first.with_suffix(".tmp"))
+    second.rename(first)
+    first.with_suffix(".tmp").rename(second)
+    verify_again(written_set.folder, "row 2: image 'stim-face01_image.png' does not match its sha256")
+
+
+def test_a_renamed_row_is_found_with_and_without_its_file(written_set):
+    edit_table(written_set, lambda lines: [line.replace("face01", "face09") for line in lines])
+    verify_again(written_set.folder, "row 2: image 'stim-face09_image.png' is missing")
+    written_set.image_path("face01").rename(written_set.folder / "stim-face09_image.png")
+    verify_again(written_set.folder, "stim-face01_image.png: missing, although provenance.json lists it")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [line.replace("\ttarget\tface", "\tnatural\tface") for line in lines],
+        lambda lines: [line.replace("\tface\t", "\thous\t") for line in lines],
+        lambda lines: lines[:-1],
+        lambda lines: [lines[0], lines[2], lines[1]],
+    ],
+    ids=["condition", "target", "taken out", "order"],
+)
+def test_an_edited_table_is_found(change, written_set):
+    edit_table(written_set, change)
+    verify_again(written_set.folder, "stimuli.tsv: does not match its sha256 in provenance.json; copy the folder again")
+
+
+def test_an_edited_sidecar_is_found(written_set):
+    path = written_set.folder / "stimuli.json"
+    path.write_text(path.read_text().replace("{", '{ "models": ["another"],', 1))
+    verify_again(written_set.folder, "stimuli.json: does not match its sha256 in provenance.json")
+
+
+def test_an_image_without_a_row_is_found(written_set):
+    Image.new("RGB", (WIDTH, HEIGHT)).save(written_set.folder / "stim-cat01_image.png")
+    verify_again(written_set.folder, "stim-cat01_image.png: no row of stimuli.tsv tells what this image is; take it out of the folder")
