@@ -32,7 +32,9 @@ def bids(lab, tmp_path):
     nibabel.save(image, func / f"{TASK}_bold.nii.gz")
     (func / f"{TASK}_bold.json").write_text(json.dumps({"TaskName": "images", "RepetitionTime": 1.0}))
     shown = StimulusSet.read(lab.stimuli).table
-    events = pd.DataFrame({"onset": np.arange(len(shown)), "duration": 0.5, "trial_type": shown["condition"], "stim_file": shown["stim_file"]})
+    events = pd.DataFrame(
+        {"onset": np.arange(len(shown)), "duration": 0.5, "trial_type": shown["condition"], "stim_file": shown["stim_file"]}
+    )
     events.to_csv(func / f"{TASK}_events.tsv", sep="\t", index=False)
     return tmp_path
 
