@@ -12,7 +12,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from protocols.config import config_values
@@ -42,7 +42,19 @@ class Workplace:
         self.folder.mkdir(parents=True, exist_ok=True)
         made = evolve_all(climb, on_step) if climb.ascent.optimizer == "cma_es" else _climb_from_last_state(climb, unfinished, on_step)
         _write_climbed(made, finished)
-        unfinished.unlink(missing_ok=True)
+        for left in (unfinished, self.folder / f"{unfinished.name}.partial"):  # the latter where a kill met the writing
+            left.unlink(missing_ok=True)
+        return made
+
+    def keep(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return a tensor that is named by the sha256 of all that it depends on: from its file, or made and kept."""
+        path = self.folder / f"{hashlib.sha256(f'{name} {self.code}'.encode()).hexdigest()}.safetensors"
+        if path.is_file():  # written by rename: whole
+            kept: Tensor = load_file(path)["tensor"]
+            return kept
+        made = make()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write_tensors({"tensor": made.contiguous()}, path)
         return made
 
     def clear(self) -> None:
@@ -120,13 +132,12 @@ def _write_now_and_then(state: AscentState, path: Path, seconds: float) -> Calla
 
 
 def _write_climbed(made: Climbed, path: Path) -> None:
+    counts = {"restarts": torch.tensor(made.restarts), "dead": torch.tensor(made.dead)}
+    _write_tensors({"images": made.images.contiguous(), "trace": made.trace, **counts}, path)
+
+
+def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    tensors = {
-        "images": made.images.contiguous(),
-        "restarts": torch.tensor(made.restarts),
-        "dead": torch.tensor(made.dead),
-        "trace": made.trace,
-    }
     save_file(tensors, partial)
     partial.replace(path)
 

@@ -1,9 +1,11 @@
-"""Controls that are made: scrambled, with permuted weights, fooling, sham edits; each tied to the target image that it goes with."""
+"""Controls that are made, each tied to a target image: scrambled, of the same texture, for permuted weights, fooling, sham edits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import torch
 
 from stimgen.assemble import Picture, name_control
 from stimgen.controls import phase_scramble
@@ -12,13 +14,14 @@ from stimgen.image_settings import ImageSettings
 from stimgen.judge import Scorer
 from stimgen.make import Job, Made, Studio, derive_seed, make_images, plan_jobs, rate_pool, round_levels
 from stimgen.natural_controls import choose_natural
-from stimgen.order import FOOLING, MEDIAN, NATURAL, OTHER, RIVAL, SCRAMBLED, SHAM, SHUFFLED, WORST, Wanted
+from stimgen.order import FOOLING, MEDIAN, NATURAL, OTHER, RIVAL, SCRAMBLED, SHAM, SHUFFLED, TEXTURE, WORST, Wanted
 from stimgen.sham import make_shams
+from stimgen.texture import choose_texture_layers, identify_texture, synthesize_texture
 from stimgen.transforms import Jitter
 
 _FOOLING_SIZE = 0.04  # root mean square of the edit, 0-1: hardly seen
 CLIMBED = (SHAM, SHUFFLED, FOOLING)
-COPIED = (SCRAMBLED,)
+COPIED = (SCRAMBLED, TEXTURE)
 Count = Callable[[int], None]
 
 
@@ -40,7 +43,7 @@ def make_controls(
 
 def copy_targets(kind: str, studio: Studio, pictures: Sequence[Picture]) -> list[Picture]:
     """Return the control of each target image that is made of that image alone."""
-    return {SCRAMBLED: scramble_targets}[kind](studio, pictures)
+    return scramble_targets(studio, pictures) if kind == SCRAMBLED else texture_targets(studio, pictures)
 
 
 def scramble_targets(studio: Studio, pictures: Sequence[Picture]) -> list[Picture]:
@@ -52,6 +55,23 @@ def scramble_targets(studio: Studio, pictures: Sequence[Picture]) -> list[Pictur
     return [
         _control(picture, SCRAMBLED, "phase_scramble", seed, image) for picture, seed, image in zip(pictures, seeds, images, strict=True)
     ]
+
+
+def texture_targets(studio: Studio, pictures: Sequence[Picture]) -> list[Picture]:
+    """Give each target image a copy of the same texture in the first generating model, made from its scrambled copy on."""
+    space = studio.makers[0].model.space
+    layers = choose_texture_layers(space.backbone, [layer.name for layer in space.layers])
+    controls = []
+    for picture, scrambled in zip(pictures, scramble_targets(studio, pictures), strict=True):
+        image, start = (torch.from_numpy(one.image).permute(2, 0, 1)[None] for one in (picture, scrambled))
+        matcher = studio.matching.choose([picture.profile or 0]) if studio.matching is not None and studio.matching.inside else None
+        name = identify_texture(space.backbone, layers, image, start, matcher)
+        made = studio.workplace.keep(name, partial(synthesize_texture, space.backbone, layers, image, start, matcher))
+        array = made[0].permute(1, 2, 0).contiguous().numpy()
+        if studio.matching is not None:
+            (array,), _ = studio.matching.finish([array], [picture.profile or 0])
+        controls.append(_control(picture, TEXTURE, "texture_synthesis", scrambled.seed or 0, array))
+    return controls
 
 
 def _control(picture: Picture, kind: str, method: str, seed: int, image: np.ndarray) -> Picture:

@@ -21,13 +21,14 @@ from stimgen.readings import Term, list_terms, read_pool, weigh_term
 from stimgen.target import Target, expand_target
 
 TARGET, NATURAL, SCRAMBLED, SHAM = "target", "natural", "scrambled", "sham"
-MEDIAN, WORST, RIVAL, SHUFFLED, FOOLING, OTHER = "median", "worst", "rival", "shuffled", "fooling", "other"
+MEDIAN, WORST, RIVAL, SHUFFLED, FOOLING, TEXTURE, OTHER = "median", "worst", "rival", "shuffled", "fooling", "texture", "other"
 CONTROLS = {
     NATURAL: "the pool's best natural images for the target, by prediction",
     MEDIAN: "natural images whose prediction for the target is the pool's median",
     WORST: "the pool's worst natural images for the target, by prediction",
     RIVAL: "natural images as near to the target image in judged drive as the pool has them",
     SCRAMBLED: "phase-scrambled copies of the target's images",
+    TEXTURE: "made to have the means and correlations of channels that the target image has in the generating models' layers",
     SHAM: "edits of the same photographs, as large, that leave every ROI as it was",
     SHUFFLED: "made in the same way for a readout whose weights are permuted over the features of each layer",
     FOOLING: "small edits of a photograph that drive the generating models as the target image does, and the judges hardly",

@@ -285,3 +285,18 @@ def test_a_command_that_is_killed_at_any_moment_and_started_again_makes_the_same
     for key, value in whole.items():
         assert torch.equal(made[key], value)
     assert all(files(folder) == [".safetensors"] for folder in folders)
+
+
+def test_what_is_kept_is_made_once_and_anew_for_another_name_or_code(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return torch.full((2,), float(len(made)))
+
+    for work, name in ((Workplace(tmp_path), "a"), (Workplace(tmp_path), "a"), (Workplace(tmp_path), "b"), (Workplace(tmp_path, "2"), "a")):
+        work.keep(name, make)
+    assert len(made) == 3
+    assert Workplace(tmp_path).keep("a", make).tolist() == [1.0, 1.0]
+    Workplace(tmp_path).clear()
+    assert not tmp_path.exists()

@@ -15,7 +15,7 @@ from tests.stimgen.conftest import run_stimgen
 TARGETS = """
 count = 2
 size_px = 64
-controls = ["natural", "rival", "scrambled", "shuffled", "fooling", "sham"]
+controls = ["natural", "rival", "scrambled", "shuffled", "fooling", "texture", "sham"]
 targets = [{ roi = "V3" }, { roi = "LO" }]
 ascent = { steps = 6, learning_rate = 0.5, batch = 3 }
 """
@@ -36,7 +36,7 @@ def read_pixels(path):
 
 
 def test_an_image_of_every_kind_is_made_again_to_the_last_bit(made, tmp_path):
-    kinds = ["target", "natural", "rival", "scrambled", "shuffled", "fooling", "sham"]
+    kinds = ["target", "natural", "rival", "scrambled", "shuffled", "fooling", "texture", "sham"]
     ids = [f"{kind}LO02" for kind in kinds]
     finished = run_stimgen("reproduce", made, *ids, "--out", tmp_path / "again")
     assert finished.status == 0, finished.err
