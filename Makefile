@@ -16,7 +16,7 @@ VWAM ?=
 HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding bench-drive bench-speed system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-speed system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -52,6 +52,10 @@ bench-drive: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_drive $(if $(VWAM),--vwam $(VWAM)) $(if $(HORAMA),--horama $(HORAMA))
 	$(BIN)/python -m tests.benchmarks.bench_pairs
 	$(BIN)/python -m tests.benchmarks.bench_resume
+
+# Equal photometry and what it costs, images made again, the check of a large set; on the brain of bench-drive
+bench-photometry: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_photometry
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)

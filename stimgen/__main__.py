@@ -9,6 +9,7 @@ from stimgen import (
     fit_verb,
     generate_verb,
     import_verbs,
+    merge_verbs,
     personalize_verb,
     pool_verb,
     predict_verb,
@@ -29,6 +30,8 @@ app.command("personalize")(personalize_verb.personalize)
 app.command("generate")(generate_verb.generate)
 app.command("check")(check_verb.check)
 app.command("reproduce")(reproduce_verb.reproduce)
+app.command("merge")(merge_verbs.merge)
+app.command("select")(merge_verbs.select)
 app.add_typer(import_verbs.import_app, name="import")
 
 

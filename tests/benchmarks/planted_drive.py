@@ -72,13 +72,13 @@ class Brain:
 
 def plant_brain(folder: Path, cortex: Path, crops: int, seed: int, networks: tuple[str, ...] = ("lite0", "lite1")) -> Brain:
     """Build the pool, the noisy responses and the models in `folder` by the public commands, unless they are there."""
-    _run(folder / "pool", "pool", "--images", str(DATA / "photos"), "--count", str(crops), "--seed", str(seed))
+    run_once(folder / "pool", "pool", "--images", str(DATA / "photos"), "--count", str(crops), "--seed", str(seed))
     planting = ("cortex", str(folder / "pool"), "--config", str(cortex), "--subject", SUBJECT, "--tuning-seed", str(seed))
-    _run(folder / "responses", *planting)
+    run_once(folder / "responses", *planting)
     cache = folder / "cache"
     for network in networks:
         settings = str(EXAMPLES / f"fit_{network}.toml")
-        _run(folder / network, "fit", settings, "--responses", str(folder / "responses"), "--cache", str(cache))
+        run_once(folder / network, "fit", settings, "--responses", str(folder / "responses"), "--cache", str(cache))
     planted = read_config(cortex, Cortex)
     planted = Cortex(**{**vars(planted), "tuning_seed": seed})
     pool = NaturalPool.read(folder / "pool")
@@ -92,7 +92,7 @@ def plant_brain(folder: Path, cortex: Path, crops: int, seed: int, networks: tup
     return Brain(folder, planted, pool, natural, reference, models)
 
 
-def _run(out: Path, *arguments: str) -> None:
+def run_once(out: Path, *arguments: str) -> None:
     """Run a stimgen command that writes `out`, unless it is complete."""
     if (out / "provenance.json").exists():
         return
