@@ -24,6 +24,7 @@ from tests.benchmarks.planted_drive import Brain, bootstrap_mean, plant_brain, r
 from tests.benchmarks.report import print_table
 
 MODES = ("inside", "afterwards", "none")
+DEFAULT_CONTROLS = ("natural", "scrambled")
 KINDS = ("predicted", "judged", "true")
 WANTED_LOSS, CHECK_LIMIT_S = 0.1, 60
 
@@ -32,7 +33,7 @@ def make_set(brain: Brain, mode: str, arguments: argparse.Namespace) -> Stimulus
     """Make the set by the public command, unless it is there."""
     targets = brain.folder / f"photometry_{mode}.toml"
     rois = ", ".join(f'{{ roi = "{roi}" }}' for roi in brain.rois)
-    controls = ", ".join(f'"{kind}"' for kind in arguments.controls)
+    controls = ", ".join(f'"{kind}"' for kind in (arguments.controls if mode == "inside" else DEFAULT_CONTROLS))
     targets.write_text(
         f"count = {arguments.count}\nsize_px = 224\ncontrols = [{controls}]\ntargets = [{rois}]\n"
         f'[ascent]\nsteps = {arguments.steps}\n[photometry]\nmatching = "{mode}"\n'
@@ -115,7 +116,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("out/bench_drive"), help="the brain and models of bench_drive, and the sets")
     parser.add_argument("--count", type=int, default=5, help="images per ROI")
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--controls", nargs="*", default=["natural", "scrambled", "median", "rival", "shuffled", "fooling", "texture"])
+    every = [*DEFAULT_CONTROLS, "median", "worst", "rival", "shuffled", "fooling", "texture"]
+    parser.add_argument(
+        "--controls", nargs="*", default=every, help="of the set whose photometry is held inside; the others have the default"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
