@@ -113,13 +113,13 @@ def match_made(studio: Studio, made: Sequence[Made]) -> list[Made]:
     Raises
     ------
     InputError
-        When an image cannot be brought there, saying which constraint it breaks.
+        When an image whose photometry was held cannot be brought there, saying which constraint it breaks; others come as near as they go.
     """
     if studio.matching is None or not studio.matches:
         return [replace(one, image=round_levels(one.image)) for one in made]
     images, broken = studio.matching.finish([one.image for one in made], [one.job.profile for one in made])
     for one, names in zip(made, broken, strict=True):
-        if names:
+        if names and studio.matching.inside:
             raise InputError(
                 f"target {one.job.wanted.label!r}: an image cannot be brought to the photometry of its profile, {names} being in the way; "
                 "ask for less contrast or another luminance, or drop it from photometry.match"

@@ -18,6 +18,7 @@ from stimgen.image_files import find_images, open_photograph
 TABLE = "images.tsv"
 COLUMNS: Columns = {**IMAGE_COLUMNS, "source": "text", "license": "text"}
 UNKNOWN_LICENSE = "unknown"
+_MOST_HELD_PX = 1_000_000_000  # 4 GB, as Pillow keeps RGB in four bytes
 Track = Callable[[Iterator[tuple[str, Image.Image]]], Iterable[tuple[str, Image.Image]]]
 # Photographs that scikit-image and scikit-learn carry in their wheels, with the licenses their READMEs state.
 PUBLIC_PHOTOGRAPHS: dict[str, tuple[str, str]] = {
@@ -97,15 +98,16 @@ def find_photographs(folder: Path) -> pd.DataFrame:
 def cut_crops(photographs: pd.DataFrame, count: int, size_px: int, rng: np.random.Generator) -> Iterator[tuple[str, Image.Image]]:
     """Yield `count` square crops (source, image), the photographs taking turns; the first of each is its center, whole.
 
-    A crop's side is drawn between 30 % and 100 % of the photograph's short side, its place uniformly.
+    A crop's side is drawn between 30 % and 100 % of the photograph's short side, its place uniformly. Photographs are held in memory while
+    there is room, and opened again for every crop beyond.
     """
     opened: dict[str, Image.Image] = {}
     for index in range(count):
         record = photographs.iloc[index % len(photographs)]
         source = str(record["source"])
-        if source not in opened:
-            opened[source] = open_photograph(record["path"])
-        image = opened[source]
+        image = opened.get(source) or open_photograph(record["path"])
+        if source not in opened and sum(one.width * one.height for one in (*opened.values(), image)) <= _MOST_HELD_PX:
+            opened[source] = image
         yield source, _cut_crop(image, index >= len(photographs), size_px, rng)
 
 

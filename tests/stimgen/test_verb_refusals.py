@@ -1,5 +1,6 @@
 """Bad input at the command line: status 1, one message that says what to do, no traceback, nothing lost."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.provenance import Provenance
+from protocols.provenance import Provenance, hash_file
 from tests.stimgen.conftest import run_stimgen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +62,9 @@ def test_a_broken_rule_is_reported_after_the_table(stimuli):
     cells = table[1].split("\t")
     cells[place] = "0.9"
     (stimuli / "stimuli.tsv").write_text("\n".join([table[0], "\t".join(cells), *table[2:]]) + "\n")
+    provenance = Provenance.read(stimuli)
+    outputs = {**provenance.outputs, "stimuli.tsv": hash_file(stimuli / "stimuli.tsv")}
+    dataclasses.replace(provenance, outputs=outputs).write(stimuli)  # as if the command had written it so
     finished = run_stimgen("check", stimuli)
     assert "1 rule(s) broken\nrow 2: mean_luminance is" in refused(finished)
     assert "means by condition" in finished.out
