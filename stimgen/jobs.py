@@ -38,11 +38,11 @@ class Workplace:
         made = _read_climbed(finished)
         if made is not None:
             on_step(len(climb.seeds) * climb.ascent.steps)
-            return made
-        self.folder.mkdir(parents=True, exist_ok=True)
-        made = evolve_all(climb, on_step) if climb.ascent.optimizer == "cma_es" else _climb_from_last_state(climb, unfinished, on_step)
-        _write_climbed(made, finished)
-        for left in (unfinished, self.folder / f"{unfinished.name}.partial"):  # the latter where a kill met the writing
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            made = evolve_all(climb, on_step) if climb.ascent.optimizer == "cma_es" else _climb_from_last_state(climb, unfinished, on_step)
+            _write_climbed(made, finished)
+        for left in (unfinished, self.folder / f"{unfinished.name}.partial"):  # a kill may have left them, also after the images were done
             left.unlink(missing_ok=True)
         return made
 

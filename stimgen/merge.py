@@ -12,6 +12,7 @@ from protocols.stimulus_set import StimulusSet
 _VIEWING = ("gamma", "curve", "size_deg", "background", "aperture_deg", "hole_deg", "edge_deg")
 _BY_TARGET = ("diversity", "missed_bounds")
 _LISTS = ("models", "judges")
+_LOST = "drive_before_matching"
 
 
 def check_mergeable(sets: Sequence[StimulusSet]) -> None:
@@ -63,16 +64,34 @@ def merge_descriptions(sets: Sequence[StimulusSet]) -> dict[str, Any]:
     told = [one["photometry"] for one in described if "photometry" in one]
     if told:
         merged["photometry"] = _merge_photometry(told)
-    merged["merged_from"] = {one.folder.resolve().name: one.sha256 for one in sets}
+    merged["merged_from"] = _name_apart(sets)
     return merged
 
 
+def _name_apart(sets: Sequence[StimulusSet]) -> dict[str, str]:
+    """Return each set's sha256 by its folder's name; sets of one name are numbered, as their recipes are."""
+    named: dict[str, str] = {}
+    for one in sets:
+        name = one.folder.resolve().name
+        number, free = 1, name
+        while free in named:
+            number += 1
+            free = f"{name}{number}"
+        named[free] = one.sha256
+    return named
+
+
 def _merge_photometry(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what holds for all: matched and wanted is what every set matched and wanted."""
+    """Return what holds for all: matched and wanted is what every set matched and wanted; the stripes allowed are those of the laxest."""
     common = {
         key: [name for name in told[0].get(key, []) if all(name in one.get(key, []) for one in told)] for key in ("matched", "wanted")
     }
     known = [one.get("natural_sd", {}) for one in told]
     spread = {look: float(np.mean([sd[look] for sd in known])) for look in known[0] if all(look in sd for sd in known)}
-    striped = max(float(one.get("most_striped", 0.0)) for one in told)
-    return {**told[0], **common, "natural_sd": spread, "most_striped": striped}
+    merged = {**told[0], **common, "natural_sd": spread}
+    merged.pop("most_striped", None)
+    if all("most_striped" in one for one in told):  # a set without it has no limit
+        merged["most_striped"] = max(float(one["most_striped"]) for one in told)
+    if any(_LOST in one for one in told):
+        merged[_LOST] = {target: drive for one in told for target, drive in one.get(_LOST, {}).items()}
+    return merged

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from protocols.errors import InputError
-from protocols.stimulus_set import JUDGED, StimulusSet
+from protocols.stimulus_set import JUDGED, TABLE, StimulusSet
+from protocols.tables import Columns, check_columns
 from stimgen.diversity import measure_diversity
 from stimgen.gate import FLAG
 from stimgen.look import COLUMNS_OF_LIGHT
@@ -53,22 +54,29 @@ class Candidates:
 def read_candidates(stimulus_set: StimulusSet) -> Candidates:
     """Return the set's target images, by judged drive where there is one, and otherwise by predicted drive.
 
+    Light is what the table tells of every one of them: a column with an n/a does not count.
+
     Raises
     ------
     InputError
-        When the set has none, or nothing tells what they drive.
+        When the set has none, one has no target, nothing tells what they drive, or a column of light holds anything but numbers.
     """
     made = stimulus_set.table["condition"] == TARGET
     if not made.any():
         raise InputError(f"{stimulus_set.folder}: has no images of condition {TARGET!r} to choose from")
+    aimless = made & stimulus_set.table["target"].isna()
+    if aimless.any():
+        row = int(np.flatnonzero(aimless)[0])
+        raise InputError(f"{stimulus_set.folder / TABLE} row {row + 2}: a target image without a target; name what it was made for")
     drives = read_drives(stimulus_set)[made.to_numpy()].reset_index(drop=True)
     judged = any(str(name).startswith(JUDGED) for name in stimulus_set.table.columns) and drives["drive_judged"].notna().all()
     drive = drives["drive_judged" if judged else "drive_predicted"].to_numpy(dtype=float)
     if np.isnan(drive).any():
         raise InputError(f"{stimulus_set.folder}: nothing tells what every target image drives; generate it anew with --judge")
     table = stimulus_set.table[made].reset_index(drop=True)
-    looks = [name for name in COLUMNS_OF_LIGHT if name in table.columns]
-    light = table[looks].astype(float).to_numpy()
+    looks: Columns = {name: "optional number" for name in COLUMNS_OF_LIGHT if name in table.columns}
+    known = check_columns(stimulus_set.table, looks, str(stimulus_set.folder / TABLE))[made]
+    light = known[list(looks)].dropna(axis="columns").to_numpy()
     spread = np.maximum(light.std(axis=0), _LEAST_SPREAD)
     thumbnails = np.stack([_describe(stimulus_set, name) for name in table["stim_file"]])
     return Candidates(table, drive, thumbnails, (light - light.mean(axis=0)) / spread)
@@ -133,13 +141,32 @@ def _list_exchanges(
 def find_companions(stimulus_set: StimulusSet, stim_ids: Sequence[str]) -> list[str]:
     """Return the chosen target images with every control that is tied to one of them, in the set's order.
 
+    Where the table has no `control_of` (sets of an earlier version), a control is tied to the target image that its `source_image` names,
+    and a photograph to the target image of the same target and place in the table.
+
     Raises
     ------
     InputError
         When the set does not tell which control belongs to which image.
     """
     table = stimulus_set.table
-    if "control_of" not in table.columns and (table["condition"] != TARGET).any():
-        raise InputError(f"{stimulus_set.folder}: does not tell which target image each control belongs to (column control_of)")
-    tied = table["control_of"].isin(stim_ids) if "control_of" in table.columns else pd.Series(False, index=table.index)
-    return list(table["stim_id"][table["stim_id"].isin(stim_ids) | tied])
+    tied = table["control_of"] if "control_of" in table.columns else _tie_controls(stimulus_set)
+    return list(table["stim_id"][table["stim_id"].isin(stim_ids) | tied.isin(stim_ids)])
+
+
+def _tie_controls(stimulus_set: StimulusSet) -> "pd.Series[str]":
+    """Return the stim_id of the target image that each image is a control of; None for the target images."""
+    table = stimulus_set.table
+    made = table["condition"] == TARGET
+    place = table.groupby(["condition", "target"], dropna=False).cumcount()
+    keys = pd.MultiIndex.from_arrays([table["target"], place])
+    at_place = dict(zip(keys[made], table["stim_id"][made], strict=True))
+    by_source = table["source_image"].where(table["source_image"].isin(table["stim_id"][made]), None)
+    tied = [None if own else source or at_place.get(key) for own, source, key in zip(made, by_source, keys, strict=True)]
+    lost = np.flatnonzero(pd.isna(pd.Series(tied, dtype=object)) & ~made)
+    if len(lost):
+        where, stim_id = f"{stimulus_set.folder / TABLE} row {lost[0] + 2}", table["stim_id"][lost[0]]
+        raise InputError(
+            f"{where}: does not tell which target image {stim_id} is a control of; add a column control_of, or generate the set anew"
+        )
+    return pd.Series(tied, index=table.index, dtype=object)

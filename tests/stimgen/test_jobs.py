@@ -300,3 +300,13 @@ def test_what_is_kept_is_made_once_and_anew_for_another_name_or_code(tmp_path):
     assert Workplace(tmp_path).keep("a", make).tolist() == [1.0, 1.0]
     Workplace(tmp_path).clear()
     assert not tmp_path.exists()
+
+
+def test_a_state_that_a_kill_left_beside_finished_images_goes_away(tmp_path):
+    place = Workplace(tmp_path)
+    made = place.make(plan_climb(steps=2))
+    (finished,) = tmp_path.glob("*.safetensors")
+    for suffix in (".state", ".state.partial"):
+        finished.with_name(f"{finished.stem}{suffix}").write_bytes(b"left")
+    assert torch.equal(place.make(plan_climb(steps=2)).images, made.images)
+    assert files(tmp_path) == [".safetensors"]

@@ -1,9 +1,12 @@
 """Sets put together keep their images, rows, drives and recipes; sets that cannot stand together are refused."""
 
+import dataclasses
+
 import pytest
 
 from protocols.provenance import Provenance
 from protocols.stimulus_set import StimulusSet
+from stimgen.merge import merge_descriptions
 from stimgen.reproduce import RECIPES
 from stimgen.set_tables import read_ascent, read_scores
 from tests.stimgen.conftest import run_stimgen
@@ -51,6 +54,30 @@ def test_the_sidecars_photometry_is_what_holds_for_all(tmp_path):
     assert (merged["matched"], merged["wanted"]) == (["slope"], ["complexity"])
     assert merged["natural_sd"] == {"slope": pytest.approx(0.3)}
     assert merged["gamma"] == 2.2
+
+
+def test_merged_sets_are_named_apart_and_the_levels_of_both_are_kept(tmp_path):
+    levels = ({"target": "made", "natural": "of the first"}, {"natural": "of the second", "texture": "its arrangement lost"})
+    told = [{"condition": {"Description": "Kind of image", "Levels": some}} for some in levels]
+    first = write_set(tmp_path / "a" / "set", targets=("V3",), description=told[0])
+    second = write_set(tmp_path / "b" / "set", targets=("LO",), description=told[1])
+    merged = merge_descriptions([first, second])
+    assert merged["merged_from"] == {"set": first.sha256, "set2": second.sha256}
+    assert merged["condition"]["Levels"] == {"target": "made", "natural": "of the first", "texture": "its arrangement lost"}
+
+
+def test_the_limit_on_stripes_is_the_laxest_and_the_drive_before_matching_is_that_of_all_targets(tmp_path):
+    told = [{"most_striped": 0.3, "drive_before_matching": {"V3": {"judged_before": 2.0}}}, {"most_striped": 0.4}, {}]
+    sets = [
+        write_set(tmp_path / name, targets=(name,), description={"photometry": photometry})
+        for name, photometry in zip(("V3", "LO", "EBA"), told, strict=True)
+    ]
+    assert merge_descriptions(sets[:2])["photometry"]["most_striped"] == 0.4
+    assert "most_striped" not in merge_descriptions(sets)["photometry"]
+    other = dataclasses.replace(sets[1], description={"photometry": {"drive_before_matching": {"LO": {"judged_before": 1.0}}}})
+    lost = merge_descriptions([sets[0], other])["photometry"]["drive_before_matching"]
+    assert lost == {"V3": {"judged_before": 2.0}, "LO": {"judged_before": 1.0}}
+    assert "drive_before_matching" not in merge_descriptions(sets[1:])["photometry"]
 
 
 def refuse(tmp_path, first, second, message):

@@ -10,6 +10,7 @@ import pytest
 from protocols.errors import InputError
 from protocols.stimulus_set import StimulusSet
 from stimgen.select_images import Candidates, Weights, find_companions, read_candidates, select_images
+from stimgen.set_tables import read_scores
 from tests.stimgen.conftest import run_stimgen
 from tests.stimgen.small_set import write_set
 
@@ -84,12 +85,45 @@ def test_candidates_are_the_target_images_by_judged_drive_and_by_predicted_where
         read_candidates(dataclasses.replace(made, table=made.table.assign(condition="natural")))
 
 
+def test_light_that_is_not_known_of_every_image_does_not_count(tmp_path):
+    made = write_set(tmp_path / "set", count=3)
+    partly = dataclasses.replace(made, table=made.table.assign(slope=None, saturation=[None, *made.table["saturation"][1:]]))
+    candidates = read_candidates(partly)
+    assert candidates.light.shape == (6, 2)
+    assert {target: len(indices) for target, indices in select_images(candidates, 2, Weights()).items()} == {"V3": 2, "LO": 2}
+    controls = dataclasses.replace(made, table=made.table.assign(slope=made.table["slope"].where(made.table["condition"] == "target")))
+    assert read_candidates(controls).light.shape == (6, 4)
+    with pytest.raises(InputError, match="row 2: slope is 'steep', expected a number"):
+        read_candidates(dataclasses.replace(made, table=made.table.assign(slope="steep")))
+
+
+def test_a_target_image_without_a_target_is_refused(tmp_path):
+    made = write_set(tmp_path / "set", count=2)
+    named = made.table["target"].where(made.table["stim_id"] != "targetLO01", None)
+    with pytest.raises(InputError, match=r"stimuli\.tsv row 4: a target image without a target; name what it was made for"):
+        read_candidates(dataclasses.replace(made, table=made.table.assign(target=named)))
+
+
+def test_drives_of_images_that_were_not_chosen_are_left_out(tmp_path):
+    made = write_set(tmp_path / "set", count=3)
+    assert run_stimgen("select", made.folder, "--per-target", 1, "--out", tmp_path / "scan").status == 0
+    assert list(read_scores(tmp_path / "scan")["stim_id"]) == list(StimulusSet.read(tmp_path / "scan").table["stim_id"])
+
+
 def test_controls_go_with_their_target_images(tmp_path):
     made = write_set(tmp_path / "set", count=2)
     assert find_companions(made, ["targetLO02"]) == ["targetLO02", "naturalLO02"]
-    untied = dataclasses.replace(made, table=made.table.drop(columns="control_of"))
-    with pytest.raises(InputError, match="does not tell which target image each control belongs to"):
-        find_companions(untied, ["targetLO02"])
+
+
+def test_without_a_column_that_ties_them_controls_go_by_source_and_photographs_by_place(tmp_path):
+    made = write_set(tmp_path / "set", count=2)
+    untied = made.table.drop(columns="control_of").assign(source_image=None)
+    assert find_companions(dataclasses.replace(made, table=untied), ["targetLO02"]) == ["targetLO02", "naturalLO02"]
+    crossed = untied.assign(source_image=untied["stim_id"].map({"naturalV301": "targetLO02", "naturalLO02": "targetLO01"}).astype(object))
+    assert find_companions(dataclasses.replace(made, table=crossed), ["targetLO02"]) == ["targetLO02", "naturalV301"]
+    fewer = dataclasses.replace(made, table=untied[untied["stim_id"] != "targetLO02"])
+    with pytest.raises(InputError, match=r"row 8: does not tell which target image naturalLO02 is a control of; add a column control_of"):
+        find_companions(fewer, ["targetLO01"])
 
 
 def test_a_selected_set_is_whole_and_keeps_its_recipe(tmp_path):
