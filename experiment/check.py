@@ -1,20 +1,20 @@
 """Go or no-go, without a display: a plan folder in, one finding per item out, each with what to do."""
 
+import math
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from experiment.cells import find_cells, select_own
 from experiment.geometry import fit_image, measure_screen
-from experiment.plan import count_probes, find_cells
 from experiment.plan_folder import PlanFolder
+from experiment.rules import check_presentations, check_run
 from experiment.trigger import INSTALL_HINT, TriggerSource
 from protocols.errors import InputError
 from protocols.protocol import Protocol
 from protocols.provenance import Provenance
-from protocols.trials import BLANK, TrialList
 
 _WANTED_BYTES = 1_000_000_000  # a session leaves a few megabytes; less than this means a disk about to fill up
 _TOLERANCE_S = 1e-6
@@ -52,33 +52,6 @@ def check_plan(folder: Path) -> Iterator[Finding]:
     yield examine("run length", lambda: _check_length(plan))
     yield examine("visual angle", lambda: check_angle(plan))
     yield examine("trigger", lambda: check_trigger(plan.protocol))
-
-
-def check_counts(trials: TrialList, protocol: Protocol) -> None:
-    """Check one run against the protocol's rules: grid, durations, blanks, probes, repeats.
-
-    Raises
-    ------
-    InputError
-        Naming the run and the rule.
-    """
-    where, timing, table = f"{trials.name.stem}_trials.tsv", protocol.timing, trials.trials
-    images = table[table["trial_type"] != BLANK]
-    probes = int(images["probe"].sum())
-    extra = probes if protocol.probe.kind == "one_back" else 0
-    expected = timing.lead_in_s + table.index * timing.trial_s
-    problems = {
-        f"onsets are not on the grid lead_in_s + k x {timing.trial_s:g} s": (abs(table["onset"] - expected) > _TOLERANCE_S).any(),
-        f"durations are not image_s = {timing.image_s:g} s": (abs(table["duration"] - timing.image_s) > _TOLERANCE_S).any(),
-        f"there are not {timing.blanks_per_run} blanks": len(table) - len(images) != timing.blanks_per_run,
-        "the number of probes is not the protocol's": probes != count_probes(protocol, len(images) - extra),
-        "an image follows itself without being a probe": _has_repeat(trials, protocol),
-        "the run is shorter than its lead-out": table["onset"].max() + timing.trial_s + timing.lead_out_s
-        > trials.plan.duration_s + _TOLERANCE_S,
-    }
-    broken = [problem for problem, is_broken in problems.items() if is_broken]
-    if broken:
-        raise InputError(f"{where}: {'; '.join(broken)}; a trial list is never edited by hand: run 'experiment plan' again")
 
 
 def check_angle(plan: PlanFolder) -> str:
@@ -167,20 +140,12 @@ def _check_complete(folder: Path) -> str:
 
 
 def _check_trials(plan: PlanFolder) -> str:
-    counts: Counter[tuple[str, str | None, str]] = Counter()
-    for name in plan.names:
-        trials = plan.read_run(name)
-        check_counts(trials, plan.protocol)
-        shown = trials.trials if plan.protocol.probe.kind == "fixation" else trials.trials[trials.trials["probe"] == 0]
-        counts.update((name.subject, name.session, stim_id) for stim_id in shown["stim_id"] if stim_id is not None)
-    images = find_cells(plan.protocol, plan.stimuli.table)
-    for subject, session in sorted({(name.subject, str(name.session)) for name in plan.names}):
-        for image in images:
-            if counts[subject, session, image] != plan.protocol.timing.repetitions:
-                raise InputError(
-                    f"subject {subject}, session {session}: image {image!r} is shown {counts[subject, session, image]} times, the protocol "
-                    f"says {plan.protocol.timing.repetitions}; run 'experiment plan' again"
-                )
+    runs = [plan.read_run(name) for name in plan.names]
+    for run in runs:
+        check_run(run, plan.protocol)
+    for subject in sorted({name.subject for name in plan.names}):
+        cell_of = find_cells(plan.protocol, select_own(plan.protocol, plan.stimuli.table, subject))
+        check_presentations([run for run in runs if run.name.subject == subject], plan.protocol, cell_of)
     return f"{len(plan.names)} runs keep the protocol's rules; planned for this stimulus set"
 
 
@@ -192,23 +157,13 @@ def _check_images(plan: PlanFolder) -> str:
 def _check_length(plan: PlanFolder) -> str:
     for name in plan.names:
         run = plan.read_run(name).plan
-        if abs(run.volumes * run.tr_s - run.duration_s) > _TOLERANCE_S or run.tr_s != plan.protocol.timing.tr_s:
+        if run.volumes != math.ceil(run.duration_s / run.tr_s - _TOLERANCE_S) or run.tr_s != plan.protocol.timing.tr_s:
             raise InputError(
                 f"{name.stem}: {run.duration_s:g} s is not {run.volumes} volumes of TR {run.tr_s:g} s (the protocol's is "
                 f"{plan.protocol.timing.tr_s:g} s); run 'experiment plan' again"
             )
-    most = max(plan.read_run(name).plan.volumes for name in plan.names)
-    wanted = most + plan.protocol.trigger.dummy_volumes
-    return f"{most} volumes of {plan.protocol.timing.tr_s:g} s; set the scanner to at least {wanted} (dummies included)"
-
-
-def _has_repeat(trials: TrialList, protocol: Protocol) -> bool:
-    last: str | None = None
-    for stim_id, probe in zip(trials.trials["stim_id"], trials.trials["probe"], strict=True):
-        if stim_id is None:
-            continue
-        due = bool(probe) and protocol.probe.kind == "one_back"
-        if (stim_id == last) != due:
-            return True
-        last = stim_id
-    return False
+    longest = max((plan.read_run(name).plan for name in plan.names), key=lambda run: run.volumes)
+    volumes = longest.volumes + plan.protocol.trigger.dummy_volumes
+    return (
+        f"{longest.duration_s:g} s, {longest.volumes} volumes of {longest.tr_s:g} s; the scanner needs at least {volumes}, dummies included"
+    )

@@ -1,7 +1,4 @@
-"""Which image stands where in a run: images per cell in, sequences without unintended repeats out; pure and seeded.
-
-A cell is what the analysis compares: a condition and, where an image was made for one, its target ROI.
-"""
+"""Which image stands where in a run: a run's images in, sequences without unintended repeats out; pure and seeded."""
 
 import heapq
 from collections import Counter
@@ -15,56 +12,20 @@ _CANDIDATES = 256  # seeded shuffles per run; the one with the most even cell-to
 _REPAIRS = 200  # swaps tried on a shuffle before the next way is taken
 
 
-def deal_images(cells: Mapping[str, Sequence[str]], repetitions: int, runs: int, rng: np.random.Generator) -> list[list[str]]:
-    """Deal every image `repetitions` times to `runs` runs; return each run's images, in no particular order.
-
-    Images go round the runs one by one, cell after cell, an image's repetitions in a row. So runs differ by at most
-    one image trial in all and in each cell, and an image comes back within a run only when `repetitions > runs`.
-
-    Raises
-    ------
-    InputError
-        When there are fewer presentations than runs, or an image would have to follow itself.
-    """
-    total = repetitions * sum(len(images) for images in cells.values())
-    if total < runs:
-        raise InputError(
-            f"timing: {total // repetitions} images x repetitions {repetitions} make {total} trials for {runs} runs; "
-            "lower 'runs' or raise 'repetitions'"
-        )
-    dealt: list[list[str]] = [[] for _ in range(runs)]
-    places = rng.permutation(runs)
-    position = 0
-    for cell in rng.permutation(list(cells)):
-        for image in rng.permutation(list(cells[str(cell)])):
-            for _ in range(repetitions):
-                dealt[places[position % runs]].append(str(image))
-                position += 1
-    for images in dealt:
-        image, count = Counter(images).most_common(1)[0]
-        if count > (len(images) + 1) // 2:
-            raise InputError(
-                f"timing: image {image!r} stands {count} times in a run of {len(images)} image trials and would follow itself; "
-                "lower 'repetitions', raise 'runs' or add images"
-            )
-    return dealt
-
-
 def order_images(
-    images: Sequence[str], cell_of: Mapping[str, str], transitions: np.ndarray, rng: np.random.Generator
+    images: Sequence[str], cell_of: Mapping[str, str], names: Sequence[str], transitions: np.ndarray, rng: np.random.Generator
 ) -> tuple[list[str], np.ndarray]:
     """Order a run's images so that none follows itself and cells follow one another evenly.
 
     Parameters
     ----------
     transitions
-        Counts, cells x cells in order of first appearance in `cell_of`, over the runs ordered so far: a new run evens them out.
+        Counts, cells x cells in the order of `names`, over the runs ordered so far: a new run evens them out.
 
     Returns
     -------
     The sequence, and the counts with this run added.
     """
-    names = list(dict.fromkeys(cell_of.values()))
     codes = np.array([names.index(cell_of[image]) for image in images])
     orders = [rng.permutation(len(images)) for _ in range(_CANDIDATES)]
     shares = np.bincount(codes, minlength=len(names)) / len(codes)
@@ -74,6 +35,99 @@ def order_images(
     sequence = _separate_repeats(best, cell_of, rng)
     chosen = np.array([names.index(cell_of[image]) for image in sequence])
     return sequence, transitions + _count_transitions(chosen, len(names))
+
+
+def list_letters(cell_of: Mapping[str, str]) -> list[str]:
+    """Return the letters of a design's Latin square: each cell once, or m times where it has m times the images of the smallest."""
+    sizes = Counter(cell_of.values())
+    return [cell for cell in sorted(sizes) for _ in range(round(sizes[cell] / min(sizes.values())))]
+
+
+def order_by_square(
+    images: Sequence[str], cell_of: Mapping[str, str], letters: Sequence[str], first_row: int, rng: np.random.Generator
+) -> tuple[list[str], int]:
+    """Order a run's images in rounds, each round's cells in the next row of a balanced Latin square (Williams 1949).
+
+    A round holds every letter (see `list_letters`) once; a cell without images left is passed over, so that only the last
+    round may lack some. Over as many rounds as the square has rows every letter stands at every place, and follows every
+    other, equally often.
+
+    Returns
+    -------
+    The sequence, and the number of rounds.
+    """
+    queues = {cell: [image for image in images if cell_of[image] == cell] for cell in dict.fromkeys(letters)}
+    queues = {cell: [str(image) for image in rng.permutation(queue)] for cell, queue in queues.items()}
+    square = make_latin_square(len(letters))
+    ordered: list[str] = []
+    rounds = 0
+    while len(ordered) < len(images):
+        row = square[(first_row + rounds) % len(square)]
+        ordered += [queues[letters[letter]].pop() for letter in row if queues[letters[letter]]]
+        rounds += 1
+    return _separate_repeats(ordered, cell_of, rng), rounds
+
+
+def make_latin_square(size: int) -> list[list[int]]:
+    """Return the rows of a balanced Latin square of `size` letters: every letter follows every other equally often.
+
+    For an even size these are `size` rows; an odd size needs their mirror images as well (Williams 1949).
+    """
+    first = [0] + [(step + 1) // 2 if step % 2 else size - step // 2 for step in range(1, size)]
+    rows = [[(letter + row) % size for letter in first] for row in range(size)]
+    return rows if size % 2 == 0 else [*rows, *(row[::-1] for row in rows)]
+
+
+def cut_into_streaks(length: int, streak: tuple[int, int], blanks: int, rng: np.random.Generator) -> list[int]:
+    """Cut `length` image trials into streaks of `streak[0]` to `streak[1]` trials, with at most `blanks` cuts.
+
+    Returns
+    -------
+    Lengths, drawn at random. As many streaks as the blanks part, or the nearest number that fits.
+
+    Raises
+    ------
+    InputError
+        When no number of streaks fits.
+    """
+    fewest, most = streak
+    fitting = [count for count in range(blanks + 1, 0, -1) if count * fewest <= length <= count * most]
+    if not fitting:
+        raise InputError(
+            f"timing: {length} image trials cannot be parted by {blanks} blanks into streaks of {fewest} to {most}; "
+            "change 'streak', 'blanks_per_run' or 'trials_per_run'"
+        )
+    lengths = np.full(fitting[0], fewest)
+    for _ in range(length - int(lengths.sum())):
+        lengths[rng.choice(np.flatnonzero(lengths < most))] += 1
+    return [int(one) for one in lengths]
+
+
+def order_blocks(kinds: Sequence[str], copies: int, first: str | None, rng: np.random.Generator) -> list[str]:
+    """Order `copies` blocks of each kind so that every kind follows every kind, itself included, equally often.
+
+    With `first` (the kind of the block before the sequence) the transition from it counts, and the sequence ends with it:
+    an Eulerian circuit through the complete graph of kinds, by Hierholzer's way, its edges drawn at random.
+
+    Raises
+    ------
+    InputError
+        When `copies` is no multiple of the number of kinds.
+    """
+    if copies % len(kinds):
+        raise InputError(
+            f"blocks: blocks_per_cell {copies} is no multiple of the {len(kinds)} kinds of blocks, so their order cannot be "
+            "counterbalanced; change blocks_per_cell, or set counterbalanced = false"
+        )
+    edges = {kind: [str(other) for other in rng.permutation(list(kinds) * (copies // len(kinds)))] for kind in kinds}
+    path = [str(rng.choice(list(kinds))) if first is None else first]
+    circuit: list[str] = []
+    while path:
+        if edges[path[-1]]:
+            path.append(edges[path[-1]].pop())
+        else:
+            circuit.append(path.pop())
+    return circuit[::-1][1:]
 
 
 def choose_probes(sequence: Sequence[str], cell_of: Mapping[str, str], count: int, rng: np.random.Generator) -> set[int]:

@@ -11,7 +11,8 @@ from experiment.recorder import FORMAT_VERSION, RunFiles
 from experiment.task import ResponseBook, Score, ShownTrial
 from protocols.errors import InputError
 from protocols.events import Event, Events
-from protocols.protocol import Probe, Protocol
+from protocols.probe import Probe
+from protocols.protocol import Protocol
 from protocols.run_name import RunName
 from protocols.tables import read_json
 

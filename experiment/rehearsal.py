@@ -14,7 +14,7 @@ import numpy as np
 from experiment.stage import NS_PER_S, Frame, Press
 from protocols.config import config
 from protocols.errors import InputError
-from protocols.protocol import Probe
+from protocols.probe import Probe
 from protocols.protocol import Screen as ScreenSettings
 
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import Any
 
 from protocols.events import Event
-from protocols.protocol import Probe
+from protocols.probe import Probe
 
 KEY_DELAY_S = 0.05  # a key that was pressed in time may be read this much later
 

@@ -12,33 +12,13 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from protocols.config import config, read_config, write_config
+from protocols.probe import Probe
+from protocols.timing import Blocks, Timing
 from protocols.trials import BLANK
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OTHER = "other"  # in a contrast: target images that were made for the other ROIs
 _TERM = re.compile(r"\s*([+-])?\s*([A-Za-z_][A-Za-z0-9_]*)\s*")
-
-
-@config
-class Timing:
-    """When things happen; every duration in seconds. A trial is `image_s` of image and `gap_s` of background."""
-
-    tr_s: float = Field(gt=0)
-    image_s: float = Field(gt=0)
-    gap_s: float = Field(ge=0)
-    lead_in_s: float = Field(default=12.0, ge=0)
-    lead_out_s: float = Field(default=16.0, ge=0)
-    sessions: int = Field(default=1, ge=1)
-    runs: int = Field(ge=1)
-    """Runs per session."""
-    repetitions: int = Field(ge=1)
-    """How often each image is shown per session, over all runs of the session; one-back repeats not counted."""
-    blanks_per_run: int = Field(default=0, ge=0)
-
-    @property
-    def trial_s(self) -> float:
-        """Length of one trial."""
-        return self.image_s + self.gap_s
 
 
 @config
@@ -76,25 +56,6 @@ class Trigger:
 
 
 @config
-class Probe:
-    """The participant's task: press a key on an immediate repetition (one_back) or on a change of the fixation's color."""
-
-    kind: Literal["one_back", "fixation"] = "one_back"
-    fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Probes per image trial."""
-    keys: tuple[str, ...] = ("1", "2")
-    response_window_s: tuple[float, float] = (0.2, 3.0)
-    """After the probe's onset, in which a key counts as a hit."""
-
-    @field_validator("response_window_s")
-    @classmethod
-    def _opens_before_it_closes(cls, window: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= window[0] < window[1]:
-            raise ValueError("a response window begins at 0 or later and before it ends")
-        return window
-
-
-@config
 class Contrast:
     """A planned comparison per ROI, e.g. `target - other`, `target - natural`; terms are conditions of the set.
 
@@ -123,10 +84,16 @@ class Protocol:
     citation: str = ""
     instructions: str = "Keep your eyes on the central dot. Press the button when an image is shown twice in a row."
     timing: Timing
+    blocks: Blocks | None = None
     screen: Screen = Screen()
     trigger: Trigger = Trigger()
     probe: Probe = Probe()
-    conditions: tuple[str, ...] = Field(min_length=1)
+    conditions: tuple[str, ...] = ()
+    """Empty: every condition of the set but the catch images."""
+    categories: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Condition -> folders of a localizer's images that belong to it, for `experiment plan --images`."""
+    own_images: bool = False
+    """Show each subject only images whose column `subjects` is n/a or names the subject."""
     contrasts: tuple[Contrast, ...] = ()
     alpha: float = Field(default=0.05, gt=0, lt=1)
 
@@ -149,13 +116,27 @@ class Protocol:
         for contrast in self.contrasts:
             plus, minus = split_contrast(contrast.expression)
             unknown = [term for term in plus + minus if term not in (*self.conditions, OTHER)]
-            if unknown:
+            if unknown and self.conditions:
                 raise ValueError(
                     f"contrast {contrast.name!r} names {unknown[0]!r}; conditions are {', '.join(self.conditions)} (and {OTHER!r})"
                 )
         if self.trigger.source.removeprefix("keyboard:") in self.probe.keys:
             raise ValueError("the trigger's key is also a response key; change one of them")
+        if self.probe.kind == "catch" and self.probe.catch_condition in self.conditions:
+            raise ValueError(f"conditions has {self.probe.catch_condition!r}, whose images are the catch images; take it out")
+        self._check_blocks()
         return self
+
+    def _check_blocks(self) -> None:
+        timing = self.timing
+        counts = (timing.repetitions, timing.trials_per_run)
+        if self.blocks is None:
+            if counts == (None, None):
+                raise ValueError("timing: give repetitions or trials_per_run (or a table [blocks])")
+            return
+        only = (timing.jitter_s, timing.streak, timing.blanks_first, timing.blanks_last, timing.blanks_per_run)
+        if counts != (None, None) or any(only) or timing.order != "even":
+            raise ValueError("with [blocks], timing has no repetitions, trials_per_run, jitter_s, streak, order or blanks; take them out")
 
     @classmethod
     def read(cls, path: Path) -> "Protocol":

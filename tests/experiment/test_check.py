@@ -6,9 +6,10 @@ from collections import namedtuple
 import pytest
 
 from experiment import check
-from experiment.check import check_counts, check_disk, check_plan
+from experiment.check import check_disk, check_plan
 from experiment.display_check import check_refresh
 from experiment.plan_folder import PlanFolder
+from experiment.rules import check_run
 from protocols.errors import InputError
 from protocols.output_folder import list_files
 from protocols.provenance import FILE_NAME, Provenance, hash_file
@@ -112,7 +113,7 @@ def test_repeat_that_is_no_probe_is_found(plan):
     shown = table.index[(table["stim_id"].notna()) & (table["probe"] == 0)]
     table.loc[shown[1], ["stim_id", "stim_file"]] = table.loc[shown[0], ["stim_id", "stim_file"]].to_numpy()
     with pytest.raises(InputError, match="an image follows itself without being a probe"):
-        check_counts(type(trials)(trials.name, table, trials.plan), folder.protocol)
+        check_run(type(trials)(trials.name, table, trials.plan), folder.protocol)
 
 
 def test_run_that_is_no_whole_number_of_volumes_is_no_go(plan):

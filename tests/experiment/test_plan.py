@@ -6,9 +6,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from experiment.check import check_counts
-from experiment.order import choose_apart, deal_images, order_images
-from experiment.plan import count_probes, find_cells, plan_trials
+from experiment.cells import find_cells
+from experiment.deal import deal_images
+from experiment.order import choose_apart, order_images
+from experiment.plan import plan_trials
+from experiment.rules import check_run
+from experiment.slots import count_probes
 from protocols.errors import InputError
 from protocols.trials import BLANK
 from tests.experiment.conftest import CELLS, make_protocol, make_table
@@ -53,7 +56,7 @@ def test_every_legal_plan_is_balanced_in_time_and_without_unintended_repeats(leg
             mine = [run for run in runs if (run.name.subject, run.name.session) == (subject, f"{session:02d}")]
             check_session(protocol, mine, cell_of)
     for run in runs:
-        check_run(protocol, run)
+        check_counts(protocol, run)
 
 
 def check_session(protocol, runs, cell_of):
@@ -78,9 +81,9 @@ def first_showings(protocol, run):
     ]
 
 
-def check_run(protocol, run):
+def check_counts(protocol, run):
     timing, trials = protocol.timing, run.trials
-    check_counts(run, protocol)  # the same rules that `experiment check` applies
+    check_run(run, protocol)  # the same rules that `experiment check` applies
     assert np.allclose(trials["onset"], timing.lead_in_s + np.arange(len(trials)) * timing.trial_s, atol=1e-6)
     blanks = (trials["trial_type"] == BLANK).to_numpy()
     assert blanks.sum() == timing.blanks_per_run
@@ -98,7 +101,7 @@ def check_run(protocol, run):
         assert not (probes[~blanks][1:] & probes[~blanks][:-1]).any()
     without = first_showings(protocol, run)
     assert all(one != following for one, following in pairwise(without))
-    assert run.plan.volumes * timing.tr_s == pytest.approx(run.plan.duration_s)
+    assert run.plan.volumes == int(np.ceil(run.plan.duration_s / timing.tr_s - 1e-9))
     needed_s = timing.lead_in_s + len(trials) * timing.trial_s + timing.lead_out_s
     assert needed_s <= run.plan.duration_s + 1e-6
 
@@ -150,7 +153,7 @@ def test_tight_orders_are_found():
     # five of one image and four others: only one pattern of places has no repeat
     images = ["a"] * 5 + list("bcde")
     for seed in range(20):
-        sequence, _ = order_images(images, dict.fromkeys("abcde", "cell"), np.zeros((1, 1)), np.random.default_rng(seed))
+        sequence, _ = order_images(images, dict.fromkeys("abcde", "cell"), ["cell"], np.zeros((1, 1)), np.random.default_rng(seed))
         assert sequence[::2] == ["a"] * 5
         assert sorted(sequence) == sorted(images)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from experiment.task import ResponseBook, ShownTrial, compute_d_prime
-from protocols.protocol import Probe
+from protocols.probe import Probe
 
 ONE_BACK = Probe(keys=("1", "2"), response_window_s=(0.2, 3.0))
 

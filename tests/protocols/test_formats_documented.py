@@ -12,9 +12,11 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import PydanticUndefined
 
 from protocols import events, responses, roi_table, stimulus_set, trials
-from protocols.protocol import Contrast, Probe, Protocol, Screen, Timing, Trigger
+from protocols.probe import Probe
+from protocols.protocol import Contrast, Protocol, Screen, Trigger
 from protocols.provenance import Provenance
 from protocols.tables import read_tsv
+from protocols.timing import Timing
 from protocols.trials import RunPlan
 
 ROOT = Path(__file__).resolve().parents[2]

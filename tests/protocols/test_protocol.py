@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 import protocols
 from protocols.config import parse_config
 from protocols.errors import InputError
-from protocols.protocol import Contrast, Probe, Protocol, Screen, Timing, Trigger, split_contrast
+from protocols.probe import Probe
+from protocols.protocol import Contrast, Protocol, Screen, Trigger, split_contrast
+from protocols.timing import Timing
 from tests.protocols.strategies import identifiers, labels
 
 SHIPPED = sorted(Path(protocols.__file__).parent.glob("*.toml"))

@@ -1,0 +1,87 @@
+"""Runs of blocks or miniblocks: images per cell in, the slots of every run of a session out; pure and seeded."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiment.order import order_blocks
+from experiment.slots import Slot, count_probes
+from protocols.errors import InputError
+from protocols.protocol import Protocol
+from protocols.timing import Blocks
+
+_BASELINE = ""  # no cell has an empty name
+
+
+class Deck:
+    """Cards of one cell: every image is drawn once before any is drawn again, never twice in one hand where there are enough."""
+
+    def __init__(self, images: Sequence[str], rng: np.random.Generator) -> None:
+        self._images, self._rng = list(images), rng
+        self._left: list[str] = []
+
+    def draw(self, count: int) -> list[str]:
+        """Return `count` images."""
+        hand: list[str] = []
+        while len(hand) < count:
+            if not self._left:
+                shuffled = [str(one) for one in self._rng.permutation(self._images)]
+                self._left = sorted(shuffled, key=lambda one: one not in hand)  # what is in the hand comes last off the pile
+            hand.append(self._left.pop())
+        return hand
+
+
+def make_block_runs(
+    cells: Mapping[str, Sequence[str]], catches: Sequence[str], protocol: Protocol, rng: np.random.Generator
+) -> list[list[Slot]]:
+    """Return the slots of every run of a session.
+
+    Raises
+    ------
+    InputError
+        When the blocks cannot be counterbalanced, or there are more probes than blocks.
+    """
+    blocks = protocol.blocks
+    if blocks is None:
+        raise ValueError("the protocol has no [blocks]")
+    decks = {cell: Deck(images, rng) for cell, images in cells.items()}
+    return [_make_run(decks, catches, protocol, blocks, rng) for _ in range(protocol.timing.runs)]
+
+
+def _make_run(
+    decks: Mapping[str, Deck], catches: Sequence[str], protocol: Protocol, blocks: Blocks, rng: np.random.Generator
+) -> list[Slot]:
+    order = order_kinds(list(decks), blocks, rng)
+    images = [place for place, kind in enumerate(order) if kind != _BASELINE]
+    count = count_probes(protocol, len(images) * blocks.images_per_block)
+    if count > len(images):
+        raise InputError(f"probe: {count} probes for {len(images)} blocks of images; a block has one at most, lower 'count' or 'fraction'")
+    probed = {int(place) for place in rng.choice(images, size=count, replace=False)} if count else set()
+    slots: list[Slot] = []
+    for place, kind in enumerate(order):
+        if kind == _BASELINE:
+            length_s = blocks.images_per_block * protocol.timing.trial_s
+            slots.append(Slot(None, length_s, length_s))
+        else:
+            slots += _make_block(decks[kind].draw(blocks.images_per_block), place in probed, catches, protocol, rng)
+    return slots
+
+
+def order_kinds(cells: Sequence[str], blocks: Blocks, rng: np.random.Generator) -> list[str]:
+    """Return the kinds of a run's blocks in order, baseline ('') and padding included."""
+    kinds = [*cells, *([_BASELINE] if blocks.baseline else [])]
+    padding = [_BASELINE] * blocks.padding
+    if blocks.counterbalanced:
+        order = order_blocks(kinds, blocks.blocks_per_cell, _BASELINE if blocks.baseline and padding else None, rng)
+    else:
+        order = [str(kind) for kind in rng.permutation(kinds * blocks.blocks_per_cell)]
+    return [*padding, *order, *padding]
+
+
+def _make_block(images: Sequence[str], probed: bool, catches: Sequence[str], protocol: Protocol, rng: np.random.Generator) -> list[Slot]:
+    """Return a block's slots; its probe, if it has one, is a repeat of the image before, a catch image, or a change of the dot."""
+    timing, kind = protocol.timing, protocol.probe.kind
+    shown, place = list(images), int(rng.integers(1, max(2, len(images)))) if probed else -1
+    if probed and len(images) > 1:
+        shown[place] = {"one_back": shown[place - 1], "catch": str(rng.choice(list(catches))) if catches else ""}.get(kind, shown[place])
+    return [Slot(image, timing.image_s, timing.trial_s, index == place) for index, image in enumerate(shown)]
