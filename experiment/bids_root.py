@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiment.plan_folder import PlanFolder, copy_files
 from protocols.errors import InputError
-from protocols.stimulus_set import StimulusSet
+from protocols.stimulus_set import TABLE, StimulusSet
 from protocols.tables import read_tsv, write_text, write_tsv
 
 BIDS_VERSION = "1.10.0"
@@ -20,21 +20,51 @@ A run whose events sidecar says "Rehearsal": true was made without a participant
 """
 
 
-def prepare_root(root: Path, plan: PlanFolder) -> None:
+def prepare_root(root: Path, plan: PlanFolder) -> str:
     """Write what a BIDS data set needs beside its runs, where it is absent: nothing that is there is changed.
+
+    The first task's images lie in `stimuli/`, those of another set of another task in `stimuli/task-TASK/`.
+
+    Returns
+    -------
+    What goes before a stim_file: '', or `task-TASK/`.
 
     Raises
     ------
     InputError
-        When the data set's stimuli are other images than the plan's.
+        When the data set has runs of this task with other images than the plan's.
     """
     root.mkdir(parents=True, exist_ok=True)
-    _copy_stimuli(root / "stimuli", plan.stimuli)
+    prefix = find_stimuli(root, plan)
+    _copy_stimuli(root / "stimuli" / prefix, plan.stimuli)
     title = plan.protocol.title or plan.protocol.task
     description = {"Name": title, "BIDSVersion": BIDS_VERSION, "DatasetType": "raw", "GeneratedBy": [{"Name": "voxdrive"}]}
     _write_absent(json.dumps(description, indent=2) + "\n", root / "dataset_description.json")
     if not list(root.glob("README*")):
         _write_absent(_README.format(title=title, task=plan.protocol.task), root / "README.md")
+    return prefix
+
+
+def find_stimuli(root: Path, plan: PlanFolder) -> str:
+    """Return where below `root/stimuli` a plan's images are or will be: '' or `task-TASK/`.
+
+    Raises
+    ------
+    InputError
+        When the data set has runs of this task with other images than the plan's.
+    """
+    shared, own = root / "stimuli", f"task-{plan.protocol.task}/"
+    for prefix in ("", own):
+        present = shared / prefix
+        if not (present / TABLE).exists() or StimulusSet.read(present).sha256 == plan.stimuli.sha256:
+            return prefix
+        recorded = list(root.glob(f"sub-*/**/*_task-{plan.protocol.task}_*events.tsv"))
+        if recorded or prefix == own:
+            raise InputError(
+                f"{present}: holds another stimulus set ({StimulusSet.read(present).sha256[:12]}) than the plan "
+                f"({plan.stimuli.sha256[:12]}); record this plan in a data set of its own: give another --bids"
+            )
+    return own
 
 
 def add_participant(root: Path, subject: str) -> None:
@@ -62,14 +92,8 @@ def _write_absent(text: str, path: Path) -> None:
 
 
 def _copy_stimuli(target: Path, stimuli: StimulusSet) -> None:
-    """Copy the set beside its place and move it there whole; a set that is there must be the same one."""
-    if target.exists():
-        present = StimulusSet.read(target)
-        if present.sha256 != stimuli.sha256:
-            raise InputError(
-                f"{target}: holds another stimulus set ({present.sha256[:12]}) than the plan ({stimuli.sha256[:12]}); "
-                "record this plan in a data set of its own: give another --bids"
-            )
+    """Copy the set beside its place and move it there whole, unless it is there."""
+    if (target / TABLE).exists():
         return
     staging = Path(tempfile.mkdtemp(prefix=".stimuli.incomplete-", dir=target.parent))
     staging.chmod(target.parent.stat().st_mode & 0o777)

@@ -1,4 +1,4 @@
-"""The operator's line on stderr: volumes, trial, hits and time left."""
+"""The operator's line on stderr: volumes seen and lost, TR and drift, trial, hits, late frames and time left."""
 
 import time
 from types import TracebackType
@@ -28,8 +28,10 @@ class OperatorView:
         """Redraw the line."""
         self._last = time.monotonic()
         hits = f"hits {status.hits}/{status.probes}"
-        words = f"volume {status.triggers}/{status.volumes}  trial {status.trial}/{status.trials}  {hits}  {_clock(status.left_s)} left"
-        self._progress.update(self._task, completed=min(1.0, status.triggers / max(1, status.volumes)), words=words)
+        lost = f" ({status.volumes_lost} lost)" if status.volumes_lost else ""
+        scanner = f"volume {status.volumes_seen}/{status.volumes}{lost}  TR {status.tr_s:.4f} s ({status.drift_ppm:+.0f} ppm)"
+        trial = f"trial {status.trial}/{status.trials}  {hits}  {status.late_flips} late frames  {_clock(status.left_s)} left"
+        self._progress.update(self._task, completed=min(1.0, status.volumes_seen / max(1, status.volumes)), words=f"{scanner}  {trial}")
         self._progress.refresh()
 
     def __enter__(self) -> "OperatorView":

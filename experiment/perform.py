@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiment.frame_plan import Showing, compile_showings
 from experiment.pixels import load_images
 from experiment.plan_folder import PlanFolder
-from experiment.recorder import FORMAT_VERSION, Recorder, RunFiles
-from experiment.session import Observer, Outcome, Run, Showing, compile_showings, wait_for_trigger
+from experiment.recorder import FORMAT_VERSION, Hook, Recorder, RunFiles
+from experiment.scanner_events import convert_events
+from experiment.session import Observer, Outcome, Run
 from experiment.sidecar import describe_outcome, describe_run, describe_software
-from experiment.stage import Inputs, Screen
+from experiment.stage import NS_PER_S, Inputs, Screen
 from experiment.trigger import ClockTrigger, TriggerSource, open_inputs
-from protocols.events import write_sidecar
+from experiment.trigger_recording import write_trigger_recording
+from experiment.wait import Begun, wait_for_trigger
+from protocols.events import Events, write_sidecar
 from protocols.protocol import Protocol
 from protocols.trials import TrialList
 
@@ -25,7 +29,11 @@ _SWITCH_S = 0.0005  # another thread may hold Python's lock this long before a f
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is shown. `trigger` and `timeout_s` override the protocol; `seed` draws the simulated participant."""
+    """How a run is shown. `trigger` and `timeout_s` override the protocol; `seed` draws the simulated participant.
+
+    `safe`: triggers are ignored until the operator presses Return. `hook` is told of everything that happens. `stimuli_folder`
+    goes before every stim_file.
+    """
 
     rehearse: bool = False
     trigger: str | None = None
@@ -35,6 +43,9 @@ class RunOptions:
     screen: int = 0
     timeout_s: float | None = None
     screenshot: Path | None = None
+    safe: bool = False
+    hook: Hook | None = None
+    stimuli_folder: str = ""
 
 
 def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: RunOptions, view: Observer) -> Outcome | None:
@@ -49,11 +60,11 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
     """
     protocol = _override_timeout(plan.protocol, options.timeout_s)
     source = choose_source(protocol, options)
-    showings = compile_showings(trials, protocol, options.max_trials)
+    showings = compile_showings(trials, protocol, options.max_trials, options.stimuli_folder)
     shown = dict.fromkeys(one.trial.stim_id for one in showings if one.trial.stim_id)
     images = load_images(plan.stimuli, shown, protocol.screen)
     with ExitStack() as stack:
-        screen, open_listeners = _open_screen(protocol, source, options, files.name.stem)
+        screen, open_listeners = _open_screen(protocol, source, options, files.name.stem, showings)
         stack.callback(screen.close)
         screen.preload(images)
         known = {**describe_run(plan, trials, showings, screen, source), **describe_software(plan.folder, options.rehearse)}
@@ -61,17 +72,27 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
         for one in inputs:
             stack.callback(one.close)
         stack.enter_context(_steady_python())
-        zero_ns, heard = wait_for_trigger(screen, inputs, source, protocol)
-        if zero_ns is None:
+        begun = wait_for_trigger(screen, inputs, source, protocol, options.safe)
+        if begun.zero_ns is None:
             return None
         is_short = len(showings) < len(trials.trials)
         end_s = _end_early(showings, protocol, trials) if is_short else trials.plan.duration_s
-        with _recording(files, zero_ns, protocol, known) as recorder:
-            outcome = Run(screen, inputs, source, protocol, showings, end_s, zero_ns, recorder, view).play(heard)
-        if is_short and outcome.state == "completed":
-            outcome = dataclasses.replace(outcome, state=f"shortened to the first {len(showings)} trials")
-        write_sidecar(files.events, {**known, **describe_outcome(outcome, trials.plan.tr_s)})
+        with _recording(files, begun.zero_ns, protocol, known, options.hook) as recorder:
+            run = Run(screen, inputs, source, protocol, showings, end_s, begun.zero_ns, recorder, view)
+            outcome = run.play(begun.heard)
+        notes = (*outcome.notes, *([recorder.hook_failure] if recorder.hook_failure else []))
+        state = f"shortened to the first {len(showings)} trials" if is_short and outcome.state == "completed" else outcome.state
+        outcome = dataclasses.replace(outcome, state=state, notes=notes)
+        _write_finished(files, begun, outcome, known)
         return outcome
+
+
+def _write_finished(files: RunFiles, begun: Begun, outcome: Outcome, known: dict[str, Any]) -> None:
+    """Put the events in scanner time in the place of those written as they happened, and write the triggers' recording."""
+    zero_ns = begun.zero_ns or 0
+    described = {**known, **describe_outcome(outcome), "TriggersIgnoredInSafeMode": begun.ignored}
+    Events(files.name, convert_events(outcome.events, outcome.scanner, zero_ns), described).write(files.root)
+    write_trigger_recording(files.root, files.name, [(one - zero_ns) / NS_PER_S for one in outcome.triggers_ns])
 
 
 def choose_source(protocol: Protocol, options: RunOptions) -> TriggerSource:
@@ -89,14 +110,14 @@ def choose_source(protocol: Protocol, options: RunOptions) -> TriggerSource:
 
 
 def _open_screen(
-    protocol: Protocol, source: TriggerSource, options: RunOptions, stem: str
+    protocol: Protocol, source: TriggerSource, options: RunOptions, stem: str, showings: Sequence[Showing]
 ) -> tuple[Screen, Callable[[], Sequence[Inputs]]]:
     """Open the screen; return it with the function that opens the inputs, to be called when the images are loaded."""
     if options.rehearse:
         from experiment.rehearsal import RehearsalScreen, SimulatedParticipant, make_participant_rng
 
         rng = make_participant_rng(options.seed, stem)
-        participant = SimulatedParticipant(protocol.probe, rng)
+        participant = SimulatedParticipant(protocol.probe, rng, catches=_find_probes(showings), seen=_find_known(showings))
         simulated = RehearsalScreen(protocol.screen, participant)
         delay_s = 1 + rng.random() / protocol.screen.refresh_hz  # a scanner knows nothing of the screen's refresh
         return simulated, lambda: [participant, ClockTrigger(simulated.now_ns, protocol.timing.tr_s, delay_s)]
@@ -106,10 +127,22 @@ def _open_screen(
     return window, lambda: open_inputs(source, window.now_ns)
 
 
+def _find_probes(showings: Sequence[Showing]) -> set[str]:
+    return {one.trial.stim_id for one in showings if one.trial.stim_id and one.trial.probe}
+
+
+def _find_known(showings: Sequence[Showing]) -> set[str]:
+    """Return the images that are old when they first appear: they were shown in runs before."""
+    first = {one.trial.stim_id: one.trial.probe for one in reversed(showings)}
+    return {stim_id for stim_id, probe in first.items() if stim_id and probe}
+
+
 @contextmanager
-def _recording(files: RunFiles, zero_ns: int, protocol: Protocol, known: dict[str, Any]) -> Iterator[Recorder]:
+def _recording(
+    files: RunFiles, zero_ns: int, protocol: Protocol, known: dict[str, Any], hook: Hook | None
+) -> Iterator[Recorder]:
     """Yield the run's recorder; close it whatever happens, and report what the disk refused."""
-    recorder = Recorder(files, zero_ns)
+    recorder = Recorder(files, zero_ns, hook)
     try:
         recorder.note("start", zero_ns, format_version=FORMAT_VERSION, run=files.name.stem)
         protocol.write(files.protocol)

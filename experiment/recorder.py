@@ -20,6 +20,9 @@ from protocols.program import describe_os_error
 from protocols.run_name import RunName
 
 FORMAT_VERSION = 1
+Hook = Callable[[str, int, dict[str, Any]], object]
+"""Told of every journal line: what happened, `time.monotonic_ns` of it, and the line's other values. Runs beside the session."""
+_HOOK_LIMIT_S = 2.0  # a hook that hangs must not hold up the end of a run
 _FRAMES_HEADER = "flip\ttime_s\tinterval_ms\n"
 
 
@@ -64,8 +67,11 @@ class Recorder:
         When the run exists already (on opening), or the disk refused to take a row (from `check`).
     """
 
-    def __init__(self, files: RunFiles, zero_ns: int) -> None:
-        self._zero_ns = zero_ns
+    def __init__(self, files: RunFiles, zero_ns: int, hook: Hook | None = None) -> None:
+        self._zero_ns, self._hook = zero_ns, hook
+        self.hook_failure: str | None = None
+        self._told: queue.SimpleQueue[tuple[str, int, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._teller = threading.Thread(target=self._tell, name="message hook", daemon=True)
         self._failure: BaseException | None = None
         self._frame = 0
         self._last_flip_ns: int | None = None
@@ -77,11 +83,14 @@ class Recorder:
         self._work: queue.SimpleQueue[tuple[Callable[[Any], object], Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
+        self._teller.start()
 
     def note(self, what: str, time_ns: int, **values: Any) -> None:
         """Journal one occurrence: its time in s from the first kept trigger, the raw clock, and whatever describes it."""
         line = {"what": what, "time_s": (time_ns - self._zero_ns) / NS_PER_S, "time_ns": time_ns, **values}
         self._work.put((self._write_line, json.dumps(line) + "\n"))
+        if self._hook:
+            self._told.put((what, time_ns, values))
 
     def append(self, event: Event) -> None:
         """Append one row to the events table."""
@@ -103,7 +112,9 @@ class Recorder:
     def close(self) -> None:
         """Write what is pending and close the files; call `check` afterwards."""
         self._work.put(None)
+        self._told.put(None)
         self._thread.join()
+        self._teller.join(_HOOK_LIMIT_S)
         closers: list[Callable[[], None]] = [lambda: self._events.__exit__(None, None, None), self._journal.close, self._frames.close]
         for close in closers:
             try:
@@ -115,6 +126,14 @@ class Recorder:
         self._journal.write(line)
         self._journal.flush()
         os.fsync(self._journal.fileno())
+
+    def _tell(self) -> None:
+        while self._hook and (told := self._told.get()) is not None:
+            try:
+                self._hook(*told)
+            except Exception as problem:  # a user's function may raise anything; the run goes on without it
+                self.hook_failure = f"the message hook stopped at {told[0]!r}: {type(problem).__name__}: {problem}"
+                return
 
     def _write(self) -> None:
         while (task := self._work.get()) is not None:

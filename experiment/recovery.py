@@ -1,14 +1,15 @@
 """A killed run's journal in, its events out: the same rows that the session would have written."""
 
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from experiment.pulse_tracker import PulseTracker
 from experiment.recorder import FORMAT_VERSION, RunFiles
+from experiment.scanner_events import convert_events
+from experiment.scanner_time import ScannerTime
 from experiment.task import ResponseBook, Score, ShownTrial
+from experiment.trigger_recording import write_trigger_recording
 from protocols.errors import InputError
 from protocols.events import Event, Events
 from protocols.probe import Probe
@@ -90,14 +91,25 @@ def recover_run(files: RunFiles) -> tuple[Events, Path | None]:
     sidecar = _read_sidecar(files)
     if not str(sidecar.get("RunState", "unfinished")).startswith("unfinished"):
         raise InputError(f"{files.journal}: the run ended by itself and its events are complete; there is nothing to recover")
-    rows, score = replay_journal(records, Protocol.read(files.protocol).probe)
-    triggers = sum(record["what"] == "trigger" and record["time_s"] >= 0 for record in records)
+    protocol = Protocol.read(files.protocol)
+    rows, score = replay_journal(records, protocol.probe)
+    zero_ns = int(records[0]["time_ns"])
+    scanner = _follow_triggers(records, protocol.timing.tr_s)
     ended = {"RunState": "recovered from the journal of a run that was stopped from outside", "TrialsShown": len(rows)}
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Event)]).round(6)  # as the session writes
-    events = Events(files.name, table, {**sidecar, **ended, "TriggersSeen": triggers, "TaskScore": score.describe()})
+    described = {**sidecar, **ended, "ScannerTime": scanner.describe(), "TaskScore": score.describe()}
+    events = Events(files.name, convert_events(rows, scanner, zero_ns), described)
     partial = _put_aside(files)
     events.write(files.root)
+    write_trigger_recording(files.root, files.name, [record["time_s"] for record in records if record["what"] == "trigger"])
     return events, partial
+
+
+def _follow_triggers(records: list[dict[str, Any]], tr_s: float) -> ScannerTime:
+    tracker = PulseTracker(tr_s)
+    for record in records:
+        if record["what"] == "trigger" and record["time_s"] >= 0:
+            tracker.add(record["time_ns"])
+    return tracker.fit()
 
 
 def _read_sidecar(files: RunFiles) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The participant sees only what is flipped, as a person would, and answers throug
 import heapq
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,16 @@ class Participant:
 
 
 class SimulatedParticipant:
-    """Watches frames, notices repeated images or a changed dot, and presses a key some time later."""
+    """Watches frames, notices what the task asks for, and presses a key some time later.
 
-    def __init__(self, probe: Probe, rng: np.random.Generator, manner: Participant | None = None) -> None:
+    `catches` are the catch images' stim_ids, `seen` those of images known from runs before.
+    """
+
+    def __init__(
+        self, probe: Probe, rng: np.random.Generator, manner: Participant | None = None, catches: Collection[str] = (), seen: Collection[str] = ()
+    ) -> None:
         self.failure: str | None = None
+        self._catches, self._seen = frozenset(catches), set(seen)
         self._probe, self._rng, self._manner = probe, rng, manner or Participant()
         self._pressing: list[tuple[int, str]] = []
         self._now_ns = 0
@@ -44,10 +50,9 @@ class SimulatedParticipant:
         """See `frame` appear at `time_ns`."""
         self._now_ns = time_ns
         if frame != self._last and frame.image is not None:
-            repeated = frame.image == self._last_image
-            due = frame.changed_dot if self._probe.kind == "fixation" else repeated
-            self._decide(due, time_ns)
+            self._decide(self._notices(frame, frame.image), time_ns)
             self._last_image = frame.image
+            self._seen.add(frame.image)
         self._last = frame
 
     def poll(self) -> list[Press]:
@@ -65,10 +70,19 @@ class SimulatedParticipant:
     def close(self) -> None:
         """Do nothing: there is no device."""
 
+    def _notices(self, frame: Frame, image: str) -> bool:
+        """Say whether what the task asks for is on the screen."""
+        kind = self._probe.kind
+        due = {"fixation": frame.changed_dot, "catch": image in self._catches, "old_new": image in self._seen, "rating": True}
+        return due.get(kind, image == self._last_image)
+
     def _decide(self, due: bool, time_ns: int) -> None:
         chance, reaction = self._rng.random(), self._rng.lognormal(np.log(self._manner.median_reaction_s), self._manner.reaction_spread)
-        key = str(self._rng.choice(self._probe.keys))
-        if chance < (self._manner.hit_rate if due else self._manner.false_alarm_rate):
+        yes = chance < (self._manner.hit_rate if due else self._manner.false_alarm_rate)
+        old = self._probe.old_keys
+        keys = [key for key in self._probe.keys if not old or (key in old) == yes]
+        key = str(self._rng.choice(keys))
+        if yes or old:  # in the old/new task every image is answered
             heapq.heappush(self._pressing, (time_ns + round(reaction * NS_PER_S), key))
 
 

@@ -1,4 +1,4 @@
-"""The run itself: a trial list, a screen and inputs in; triggers, onsets, keys and event rows out, as they happen.
+"""The run itself: a frame plan, a screen and inputs in; triggers, onsets, keys and event rows out, as they happen.
 
 One global clock: what a flip shows follows from the time at which it will appear, counted from the first kept
 trigger. Nothing waits for anything else, so a late frame never shifts what follows. The same code runs in front of a
@@ -9,40 +9,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
+from experiment.frame_plan import FramePlan, Showing
 from experiment.recorder import Recorder
-from experiment.stage import ABORT_KEY, NS_PER_S, Frame, Inputs, Press, Screen
-from experiment.task import ResponseBook, Score, ShownTrial
+from experiment.pulse_tracker import PulseTracker
+from experiment.scanner_time import ScannerTime
+from experiment.stage import ABORT_KEY, NS_PER_S, Frame, Inputs, Press, Screen, poll_all
+from experiment.task import ResponseBook, Score
 from experiment.trigger import TriggerSource
-from protocols.errors import InputError
+from protocols.events import Event
 from protocols.protocol import Protocol
-from protocols.trials import TrialList
 
 _LATE_FRAME = 1.5  # periods; a longer interval means that a refresh was missed
-_QUIET_S = 0.25  # the operator's view is drawn only where nothing is due this long
-_NAMED_IN_MESSAGE = 8
-
-
-@dataclass(frozen=True)
-class Showing:
-    """A trial with its time in seconds from the first kept trigger."""
-
-    onset_s: float
-    offset_s: float
-    trial: ShownTrial
-    changes_dot: bool
+_QUIET_NS = 250_000_000  # the operator's view is drawn only where nothing is due this long
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the operator sees while a run goes on. Times in seconds, `trial` from 1."""
+    """What the operator sees while a run goes on. Times in seconds, drift in parts per million, `trial` from 1."""
 
-    phase: str
-    triggers: int
+    volumes_seen: int
     volumes: int
+    volumes_lost: int
+    tr_s: float
+    drift_ppm: float
     trial: int
     trials: int
     hits: int
     probes: int
+    late_flips: int
     left_s: float
 
 
@@ -58,56 +52,24 @@ class Observer(Interface):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went. `state` is completed, shortened or aborted; times in seconds; `notes` are failures of inputs."""
+    """How a run went. `state` is completed, shortened or aborted; times in seconds; `notes` are failures of inputs.
+
+    `events` are the rows as written, their onsets on the program's clock from the first kept trigger; `triggers_ns` are all
+    triggers on that clock, and `scanner` is the fit of the volumes.
+    """
 
     state: str
     trials_shown: int
     trials_skipped: int
-    triggers: int
     duration_s: float
     flips: int
     late_flips: int
     largest_onset_error_s: float
     score: Score
     notes: tuple[str, ...]
-
-
-def compile_showings(trials: TrialList, protocol: Protocol, limit: int | None = None) -> list[Showing]:
-    """Turn the first `limit` trials (all by default) into showings."""
-    colored = protocol.probe.kind == "fixation"
-    showings = []
-    for row in trials.trials.to_dict("records")[:limit]:
-        trial = ShownTrial(row["trial_type"], row["stim_id"], row["stim_file"], bool(row["probe"]))
-        showings.append(Showing(row["onset"], row["onset"] + row["duration"], trial, colored and trial.probe))
-    return showings
-
-
-def wait_for_trigger(screen: Screen, inputs: Sequence[Inputs], source: TriggerSource, protocol: Protocol) -> tuple[int | None, list[Press]]:
-    """Show the instructions until the first kept trigger; return its time (None: the abort key) and all that was heard.
-
-    Raises
-    ------
-    InputError
-        When no trigger comes within the protocol's time limit, or the source fails: what was listened to, what came instead.
-    """
-    frame = Frame(message=f"{protocol.instructions}\n\nWaiting for the scanner")
-    for one in inputs:
-        one.poll()  # what came before the screen was ready belongs to nothing
-    deadline_ns = screen.now_ns() + round(protocol.trigger.timeout_s * NS_PER_S)
-    heard: list[Press] = []
-    while screen.now_ns() < deadline_ns:
-        screen.flip(frame)
-        for press in _poll(inputs):
-            heard.append(press)
-            if press.key == ABORT_KEY:
-                return None, heard
-        triggers = [press for press in heard if source.matches(press)]
-        if len(triggers) > protocol.trigger.dummy_volumes:
-            return triggers[protocol.trigger.dummy_volumes].time_ns, heard
-        failures = [one.failure for one in inputs if one.failure]
-        if failures:
-            raise InputError(f"trigger: {'; '.join(failures)}; mend it and start the run again (nothing was recorded)")
-    raise InputError(_describe_silence(inputs, source, protocol, heard))
+    events: tuple[Event, ...]
+    triggers_ns: tuple[int, ...]
+    scanner: ScannerTime
 
 
 @dataclass
@@ -124,19 +86,23 @@ class Run:
     recorder: Recorder
     observer: Observer
     _book: ResponseBook = field(init=False)
-    _current: int | None = None
-    _next: int = 0
+    _plan: FramePlan = field(init=False)
+    _tracker: PulseTracker = field(init=False)
+    _row: int | None = None
     _shown: int = 0
     _skipped: int = 0
-    _triggers: int = 0
     _flips: int = 0
     _late: int = 0
     _error_s: float = 0.0
     _aborted: bool = False
     _notes: list[str] = field(default_factory=list)
+    _events: list[Event] = field(default_factory=list)
+    _triggers_ns: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._book = ResponseBook(self.protocol.probe)
+        self._plan = FramePlan(self.showings)
+        self._tracker = PulseTracker(self.protocol.timing.tr_s)
 
     def play(self, heard: Sequence[Press] = ()) -> Outcome:
         """Show the trials and record everything; `heard` is what the inputs gave while waiting for the trigger.
@@ -158,58 +124,51 @@ class Run:
 
     def _advance(self, previous_ns: int) -> int:
         """Show what belongs on the next flip, note what happened meanwhile, and return the flip's time."""
-        index = self._find_showing(self._seconds(self.screen.predict_ns() + self.screen.period_ns // 2))
-        flip_ns = self.screen.flip(self._make_frame(index))
+        step = self._plan.step(self.screen.predict_ns() - self.zero_ns, self.screen.period_ns)
+        for row in step.passed:
+            self._skip(row)
+        flip_ns = self.screen.flip(step.change.frame if step.change else Frame())
         self._log_flip(flip_ns, previous_ns)
-        self._change(index, flip_ns)
-        for press in _poll(self.inputs):
+        self._change(step.change.row if step.change else None, flip_ns)
+        for press in poll_all(self.inputs):
             self._take(press)
         self._close_trials(flip_ns)
         self._observe(flip_ns)
         return flip_ns
 
-    def _find_showing(self, due_s: float) -> int | None:
-        """Return the showing of a flip that appears within half a refresh of `due_s`, or None between showings."""
-        while self._next < len(self.showings) and self.showings[self._next].offset_s <= due_s:
-            if self._next != self._current:
-                self._skip(self._next)
-            self._next += 1
-        if self._next < len(self.showings) and self.showings[self._next].onset_s <= due_s:
-            return self._next
-        return None
-
-    def _make_frame(self, index: int | None) -> Frame:
-        showing = self.showings[index] if index is not None else None
-        return Frame(showing.trial.stim_id, showing.changes_dot) if showing else Frame()
-
     def _log_flip(self, flip_ns: int, previous_ns: int) -> None:
         self.recorder.flip(flip_ns)
         self._flips += 1
-        self._late += self._flips > 1 and flip_ns - previous_ns > _LATE_FRAME * self.screen.period_ns
+        interval_ns = flip_ns - previous_ns
+        if self._flips > 1 and interval_ns > _LATE_FRAME * self.screen.period_ns:
+            self._late += 1
+            self.recorder.note("late", flip_ns, missed_frames=round(interval_ns / self.screen.period_ns) - 1)
 
-    def _change(self, index: int | None, flip_ns: int) -> None:
+    def _change(self, row: int | None, flip_ns: int) -> None:
         """Note what disappeared and what appeared on this flip."""
-        if index == self._current:
+        if row == self._row:
             return
         now_s = self._seconds(flip_ns)
-        if self._current is not None:
+        if self._row is not None:
             self._book.end(now_s)
-            self.recorder.note("offset", flip_ns, row=self._current)
-        if index is not None:
-            showing = self.showings[index]
+            self.recorder.note("offset", flip_ns, row=self._row)
+        if row is not None:
+            showing = self.showings[row]
             self._book.begin(showing.trial, now_s)
             self._shown += 1
             self._error_s = max(self._error_s, abs(now_s - showing.onset_s))
-            self.recorder.note("onset", flip_ns, row=index, planned_s=showing.onset_s, **vars(showing.trial))
-        self._current = index
+            self.recorder.note("onset", flip_ns, row=row, planned_s=showing.onset_s, **vars(showing.trial))
+        self._row = row
 
-    def _skip(self, index: int) -> None:
+    def _skip(self, row: int) -> None:
         self._skipped += 1
-        self.recorder.note("skipped", self.screen.now_ns(), row=index, planned_s=self.showings[index].onset_s)
+        self.recorder.note("skipped", self.screen.now_ns(), row=row, planned_s=self.showings[row].onset_s)
 
     def _take(self, press: Press) -> None:
         if self.source.matches(press):
-            self._triggers += press.time_ns >= self.zero_ns
+            self._triggers_ns.append(press.time_ns)
+            if press.time_ns >= self.zero_ns:
+                self._tracker.add(press.time_ns)
             self.recorder.note("trigger", press.time_ns, source=press.source, key=press.key)
             return
         self.recorder.note("key", press.time_ns, source=press.source, key=press.key)
@@ -219,61 +178,46 @@ class Run:
             self._book.press(press.key, self._seconds(press.time_ns))
 
     def _close_trials(self, flip_ns: int) -> None:
-        for event in self._book.close(self._seconds(flip_ns)):
-            self.recorder.append(event)
+        self._append(self._book.close(self._seconds(flip_ns)))
         for one in self.inputs:
             if one.failure and one.failure not in self._notes:
                 self._notes.append(one.failure)
                 self.recorder.note("failure", flip_ns, message=one.failure)
         self.recorder.check()
 
+    def _append(self, rows: Sequence[Event]) -> None:
+        for event in rows:
+            self.recorder.append(event)
+            self._events.append(event)
+
     def _observe(self, flip_ns: int) -> None:
-        now_s = self._seconds(flip_ns)
-        changes = [at for one in self.showings[self._next : self._next + 2] for at in (one.onset_s, one.offset_s)]
-        if self.observer.is_due() and all(not 0 <= at - now_s < _QUIET_S for at in changes):
-            score = self._book.score()
-            left_s = max(0.0, self.end_s - now_s)
-            volumes = round(self.end_s / self.protocol.timing.tr_s)
-            self.observer.show(
-                Status("running", self._triggers, volumes, self._shown, len(self.showings), score.hits, score.probes, left_s)
-            )
+        if not self.observer.is_due() or not self._plan.is_quiet(flip_ns - self.zero_ns, _QUIET_NS):
+            return
+        score, fit = self._book.score(), self._tracker.fit()
+        volumes = round(self.end_s / self.protocol.timing.tr_s)
+        left_s = max(0.0, self.end_s - self._seconds(flip_ns))
+        timing = (fit.volumes_seen, volumes, len(fit.lost), fit.tr_s, fit.drift_ppm)
+        self.observer.show(Status(*timing, self._shown, len(self.showings), score.hits, score.probes, self._late, left_s))
 
     def _finish(self, flip_ns: int) -> Outcome:
         now_s = self._seconds(flip_ns)
-        for event in self._book.close_all(now_s):
-            self.recorder.append(event)
+        self._append(self._book.close_all(now_s))
         state = "aborted" if self._aborted else "completed"
         self.recorder.note("end", flip_ns, state=state)
         return Outcome(
             state,
             self._shown,
             self._skipped,
-            self._triggers,
             now_s,
             self._flips,
             self._late,
             self._error_s,
             self._book.score(),
             tuple(self._notes),
+            tuple(self._events),
+            tuple(self._triggers_ns),
+            self._tracker.fit(),
         )
 
     def _seconds(self, time_ns: int) -> float:
         return (time_ns - self.zero_ns) / NS_PER_S
-
-
-def _poll(inputs: Sequence[Inputs]) -> list[Press]:
-    return sorted((press for one in inputs for press in one.poll()), key=lambda press: press.time_ns)
-
-
-def _describe_silence(inputs: Sequence[Inputs], source: TriggerSource, protocol: Protocol, heard: Sequence[Press]) -> str:
-    """Say what was listened to and what came instead of the trigger."""
-    wanted = source.describe()
-    dummies = protocol.trigger.dummy_volumes
-    came = sum(source.matches(press) for press in heard)
-    others = [f"{press.source} {press.key!r}" for press in heard if not source.matches(press)]
-    instead = ", ".join(dict.fromkeys(others[:_NAMED_IN_MESSAGE])) or "nothing else"
-    count = f"only {came} of the {dummies + 1} triggers needed (dummy_volumes is {dummies})" if came else "no trigger"
-    return (
-        f"{count} within {protocol.trigger.timeout_s:g} s; listened for {wanted} on {'; '.join(one.describe() for one in inputs)}; "
-        f"heard instead: {instead}; check the cable and --trigger, then start the run again (nothing was recorded)"
-    )

@@ -7,7 +7,8 @@ from typing import Any
 
 from experiment.geometry import convert_px_to_deg, fit_image, measure_screen
 from experiment.plan_folder import PlanFolder
-from experiment.session import Outcome, Showing
+from experiment.frame_plan import Showing
+from experiment.session import Outcome
 from experiment.stage import Screen
 from experiment.trigger import TriggerSource
 from protocols.protocol import Protocol
@@ -45,15 +46,14 @@ def describe_task(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def describe_outcome(outcome: Outcome, tr_s: float) -> dict[str, Any]:
+def describe_outcome(outcome: Outcome) -> dict[str, Any]:
     """Return what is known once the run is over."""
     return {
         "RunState": outcome.state,
         "Duration": round(outcome.duration_s, 6),
         "TrialsShown": outcome.trials_shown,
         "TrialsSkipped": outcome.trials_skipped,
-        "TriggersSeen": outcome.triggers,
-        "TriggersExpected": int(outcome.duration_s / tr_s) + 1,
+        "ScannerTime": outcome.scanner.describe(),
         "Flips": outcome.flips,
         "LateFlips": outcome.late_flips,
         "LargestOnsetError": round(outcome.largest_onset_error_s, 6),

@@ -3,7 +3,7 @@
 All times are nanoseconds of one monotonic clock (`time.monotonic_ns`, or the rehearsal's simulated clock).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 
 NS_PER_S = 1_000_000_000
 ABORT_KEY = "escape"
+ARM_KEY = "return"  # ends safe mode, in which triggers are ignored
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,8 @@ class Inputs(Protocol):
 
     def close(self) -> None:
         """Stop listening."""
+
+
+def poll_all(inputs: Sequence[Inputs]) -> list[Press]:
+    """Return what all inputs heard since the last poll, in order of time."""
+    return sorted((press for one in inputs for press in one.poll()), key=lambda press: press.time_ns)

@@ -46,6 +46,8 @@ class Score:
     stray_keys: int
     """Response keys that belong to no trial, or follow another key in the same trial."""
     d_prime: float | None
+    d_prime_interval: tuple[float, float] | None
+    """95 % interval of d' (Gourevitch and Galanter 1967)."""
     median_reaction_s: float | None
 
     def describe(self) -> dict[str, Any]:
@@ -105,8 +107,9 @@ class ResponseBook:
         """Return the score over the trials closed so far."""
         probes = [one for one in self._closed if one.trial.probe]
         others = [one for one in self._closed if not one.trial.probe]
-        hits = [one.reaction_s for one in probes if one.reaction_s is not None]
-        false_alarms = sum(one.key is not None for one in others)
+        hits = [one.reaction_s for one in probes if one.reaction_s is not None and self._says_yes(one)]
+        false_alarms = sum(self._says_yes(one) for one in others)
+        counts = (len(hits), len(probes), false_alarms, len(others))
         return Score(
             probes=len(probes),
             hits=len(hits),
@@ -114,9 +117,14 @@ class ResponseBook:
             false_alarms=false_alarms,
             correct_rejections=len(others) - false_alarms,
             stray_keys=self._stray_keys,
-            d_prime=compute_d_prime(len(hits), len(probes), false_alarms, len(others)) if probes and others else None,
+            d_prime=compute_d_prime(*counts) if probes and others else None,
+            d_prime_interval=bound_d_prime(*counts) if probes and others else None,
             median_reaction_s=statistics.median(hits) if hits else None,
         )
+
+    def _says_yes(self, one: _OpenTrial) -> bool:
+        """Say whether the key means that the participant noticed a probe: any key does, or in the old/new task those for 'old'."""
+        return one.key is not None and (not self.probe.old_keys or one.key in self.probe.old_keys)
 
     def _is_over(self, one: _OpenTrial, now_s: float) -> bool:
         answered_by = one.onset_s + self.probe.response_window_s[1] + KEY_DELAY_S
@@ -129,7 +137,21 @@ def compute_d_prime(hits: int, probes: int, false_alarms: int, others: int) -> f
     return z((hits + 0.5) / (probes + 1)) - z((false_alarms + 0.5) / (others + 1))
 
 
+def bound_d_prime(hits: int, probes: int, false_alarms: int, others: int) -> tuple[float, float]:
+    """Return the 95 % interval of d' from its asymptotic variance (Gourevitch and Galanter 1967), rates corrected as in `compute_d_prime`.
+
+    var d' = H (1 - H) / (N_H phi(z_H)^2) + F (1 - F) / (N_F phi(z_F)^2), phi the standard normal density.
+    """
+    normal = NormalDist()
+    variance = 0.0
+    for count, total in ((hits, probes), (false_alarms, others)):
+        rate = (count + 0.5) / (total + 1)
+        variance += rate * (1 - rate) / ((total + 1) * normal.pdf(normal.inv_cdf(rate)) ** 2)
+    middle, half = compute_d_prime(hits, probes, false_alarms, others), normal.inv_cdf(0.975) * variance**0.5
+    return middle - half, middle + half
+
+
 def _make_event(one: _OpenTrial, now_s: float) -> Event:
     offset_s = one.offset_s if one.offset_s is not None else now_s
     trial = one.trial
-    return Event(one.onset_s, offset_s - one.onset_s, trial.trial_type, trial.stim_id, trial.stim_file, one.key, one.reaction_s)
+    return Event(one.onset_s, offset_s - one.onset_s, trial.trial_type, trial.stim_id, trial.stim_file, one.key, one.reaction_s, one.onset_s)

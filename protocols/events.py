@@ -27,7 +27,7 @@ COLUMNS: Columns = {
 DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "onset": {
         "LongName": "Onset",
-        "Description": "Flip on which the event appeared, from the first trigger of the first kept volume",
+        "Description": "Flip on which the event appeared, in scanner time: from the begin of the first kept volume, counted in its TRs",
         "Units": "s",
     },
     "duration": {"LongName": "Duration", "Description": "How long the image (or the blank) was shown", "Units": "s"},
@@ -36,12 +36,17 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "stim_file": {"LongName": "Stimulus file", "Description": "Image shown, relative to the data set's stimuli folder"},
     "response": {"LongName": "Response", "Description": "Key pressed, n/a for none"},
     "response_time": {"LongName": "Response time", "Description": "From the event's onset to the key press", "Units": "s"},
+    "onset_clock": {
+        "LongName": "Onset on the clock",
+        "Description": "The same flip on the presenting computer's monotonic clock, from the first kept trigger as it was heard",
+        "Units": "s",
+    },
 }
 
 
 @dataclass(frozen=True)
 class Event:
-    """One row of an events file; onset, duration and response_time in seconds."""
+    """One row of an events file; onset, duration, response_time and onset_clock (the raw clock beside scanner time) in seconds."""
 
     onset: float
     duration: float
@@ -50,6 +55,7 @@ class Event:
     stim_file: str | None = None
     response: str | None = None
     response_time: float | None = None
+    onset_clock: float | None = None
 
 
 @dataclass(frozen=True)
