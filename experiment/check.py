@@ -8,9 +8,10 @@ from importlib import metadata, util
 from pathlib import Path
 
 from experiment.geometry import fit_image, measure_screen
+from experiment.keyboard import INSTALL_HINT
 from experiment.plan import count_probes, find_cells
 from experiment.plan_folder import PlanFolder
-from experiment.trigger import INSTALL_HINT, TriggerSource
+from experiment.trigger import TriggerSource
 from protocols.errors import InputError
 from protocols.protocol import Protocol
 from protocols.provenance import Provenance

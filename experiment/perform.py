@@ -15,7 +15,7 @@ from experiment.recorder import FORMAT_VERSION, Recorder, RunFiles
 from experiment.session import Observer, Outcome, Run, Showing, compile_showings, wait_for_trigger
 from experiment.sidecar import describe_outcome, describe_run, describe_software
 from experiment.stage import Inputs, Screen
-from experiment.trigger import ClockTrigger, TriggerSource, open_inputs
+from experiment.trigger import TriggerSource, open_inputs
 from protocols.events import write_sidecar
 from protocols.protocol import Protocol
 from protocols.trials import TrialList
@@ -93,7 +93,7 @@ def _open_screen(
 ) -> tuple[Screen, Callable[[], Sequence[Inputs]]]:
     """Open the screen; return it with the function that opens the inputs, to be called when the images are loaded."""
     if options.rehearse:
-        from experiment.rehearsal import RehearsalScreen, SimulatedParticipant, make_participant_rng
+        from experiment.rehearsal import ClockTrigger, RehearsalScreen, SimulatedParticipant, make_participant_rng
 
         rng = make_participant_rng(options.seed, stem)
         participant = SimulatedParticipant(protocol.probe, rng)
@@ -103,7 +103,7 @@ def _open_screen(
     from experiment.screen import PsychoPyScreen
 
     window = PsychoPyScreen(protocol.screen, options.windowed, options.screen, options.screenshot)
-    return window, lambda: open_inputs(source, window.now_ns)
+    return window, lambda: open_inputs(source)
 
 
 @contextmanager
