@@ -9,9 +9,10 @@ from pathlib import Path
 
 from experiment.cells import find_cells, select_own
 from experiment.geometry import fit_image, measure_screen
+from experiment.keyboard import INSTALL_HINT
 from experiment.plan_folder import PlanFolder
 from experiment.rules import check_presentations, check_run
-from experiment.trigger import INSTALL_HINT, TriggerSource
+from experiment.trigger import TriggerSource
 from protocols.errors import InputError
 from protocols.protocol import Protocol
 from protocols.provenance import Provenance

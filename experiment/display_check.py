@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiment.check import Finding, examine
+from experiment.keyboard import Keyboard
 from experiment.pixels import describe_difference, load_pixels, place_centered
 from experiment.plan_folder import PlanFolder
-from experiment.trigger import Keyboard
 from protocols.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from experiment.scanner_events import convert_events
 from experiment.session import Observer, Outcome, Run
 from experiment.sidecar import describe_outcome, describe_run, describe_software
 from experiment.stage import NS_PER_S, Inputs, Screen
-from experiment.trigger import ClockTrigger, TriggerSource, open_inputs
+from experiment.trigger import TriggerSource, open_inputs
 from experiment.trigger_recording import write_trigger_recording
 from experiment.wait import Begun, wait_for_trigger
 from protocols.events import Events, write_sidecar
@@ -114,7 +114,7 @@ def _open_screen(
 ) -> tuple[Screen, Callable[[], Sequence[Inputs]]]:
     """Open the screen; return it with the function that opens the inputs, to be called when the images are loaded."""
     if options.rehearse:
-        from experiment.rehearsal import RehearsalScreen, SimulatedParticipant, make_participant_rng
+        from experiment.rehearsal import ClockTrigger, RehearsalScreen, SimulatedParticipant, make_participant_rng
 
         rng = make_participant_rng(options.seed, stem)
         participant = SimulatedParticipant(protocol.probe, rng, catches=_find_probes(showings), seen=_find_known(showings))
@@ -124,7 +124,7 @@ def _open_screen(
     from experiment.screen import PsychoPyScreen
 
     window = PsychoPyScreen(protocol.screen, options.windowed, options.screen, options.screenshot)
-    return window, lambda: open_inputs(source, window.now_ns)
+    return window, lambda: open_inputs(source)
 
 
 def _find_probes(showings: Sequence[Showing]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A rehearsal's screen and participant: a simulated clock that jumps from refresh to refresh, and somebody who watches it.
+"""A rehearsal's screen, scanner and participant: a simulated clock that jumps from refresh to refresh, and somebody who watches it.
 
 The participant sees only what is flipped, as a person would, and answers through the same inputs as a keyboard.
 """
@@ -6,7 +6,7 @@ The participant sees only what is flipped, as a person would, and answers throug
 import heapq
 import platform
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,31 @@ class SimulatedParticipant:
         key = str(self._rng.choice(keys))
         if yes or old:  # in the old/new task every image is answered
             heapq.heappush(self._pressing, (time_ns + round(reaction * NS_PER_S), key))
+
+
+class ClockTrigger:
+    """A scanner on a rehearsal's simulated clock: pulses at start + delay + k TR on the clock `now_ns`; TR and delay in s."""
+
+    def __init__(self, now_ns: Callable[[], int], tr_s: float, delay_s: float) -> None:
+        self.failure: str | None = None
+        self._now_ns, self._tr_s = now_ns, tr_s
+        self._start_ns = now_ns() + round(delay_s * NS_PER_S)
+        self._sent = 0
+
+    def poll(self) -> list[Press]:
+        """Return the pulses that are due."""
+        pulses = []
+        while (due_ns := self._start_ns + round(self._sent * self._tr_s * NS_PER_S)) <= self._now_ns():
+            pulses.append(Press(due_ns, "clock", "pulse"))
+            self._sent += 1
+        return pulses
+
+    def describe(self) -> str:
+        """Return in words what is listened to."""
+        return f"a simulated scanner with TR {self._tr_s:g} s"
+
+    def close(self) -> None:
+        """Do nothing: there is no device."""
 
 
 class RehearsalScreen:

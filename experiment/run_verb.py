@@ -25,7 +25,10 @@ def run(
         bool, typer.Option(help="No window: simulated clock, scanner and participant (--trigger is not used); takes seconds.")
     ] = False,
     trigger: Annotated[
-        str | None, typer.Option(help="keyboard:KEY, serial:DEVICE[,BAUD[,BYTE]] or emulate:TR_S; the protocol's otherwise.")
+        str | None,
+        typer.Option(
+            help="keyboard:KEY, serial:DEVICE[,BAUD[,BYTE]], parallel:PORT[,PIN], udp:PORT[,TEXT] or emulate:TR_S; else the protocol's."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the simulated participant's answers.")] = 0,
     max_trials: Annotated[int | None, typer.Option(min=1, help="End after this many trials.")] = None,

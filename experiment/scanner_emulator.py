@@ -1,34 +1,69 @@
-"""A scanner's triggers from another process, at the level of the operating system: X keys, or bytes on a pseudo-terminal.
+"""A scanner's triggers from another process, at the level of the operating system: X keys, serial bytes, or datagrams.
 
 What the session hears is what it would hear from a device: nothing inside PsychoPy or pyserial is replaced.
 """
 
 import os
 import select
+import socket
+import threading
 import time
-import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
+from experiment.pulse_schedule import PlannedPulse
 from protocols.errors import InputError
 
 _HELD_S = 0.01  # how long a key stays down; scanners' boxes send pulses of about that length
 TRIGGER_BYTE = b"5"
 
 
-def send_pulses(send: Callable[[], None], tr_s: float, volumes: int, delay_s: float, tell: Callable[[int], None]) -> None:
-    """Call `send` at start + delay_s + k tr_s for every volume, on a global schedule; `tell` gets the count after each."""
+def send_pulses(
+    pulses: Sequence[PlannedPulse],
+    send: Callable[[], None],
+    delay_s: float,
+    tell: Callable[[PlannedPulse, int | None], None],
+) -> None:
+    """Call `send` for every pulse delay_s after now plus its own time, on a global schedule.
+
+    `tell` gets each pulse with the monotonic time in ns just before it was sent; None for a dropped one.
+    """
     start_s = time.monotonic() + delay_s
-    for volume in range(volumes):
-        time.sleep(max(0.0, start_s + volume * tr_s - time.monotonic()))
-        send()
-        tell(volume + 1)
+    for pulse in pulses:
+        time.sleep(max(0.0, start_s + pulse.send_s - time.monotonic()))
+        sent_ns = None if pulse.kind == "dropped" else time.monotonic_ns()
+        if sent_ns is not None:
+            send()
+        tell(pulse, sent_ns)
 
 
 @contextmanager
-def open_key(key: str, display: str | None = None) -> Iterator[Callable[[], None]]:
-    """Yield a function that presses `key` on an X display through XTEST.
+def open_log(path: Path | None) -> Iterator[Callable[[PlannedPulse, int | None], None]]:
+    """Yield what writes one line per pulse to a TSV file: volume, planned_s, sent_ns (monotonic clock) and kind; without a path, nothing.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    if path is None:
+        yield lambda pulse, sent_ns: None
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w", encoding="utf-8", newline="\n")
+    except OSError as problem:
+        raise InputError(f"{path}: the log cannot be written ({problem.strerror}); give another --log") from None
+    with stream:
+        stream.write("volume\tplanned_s\tsent_ns\tkind\n")
+        yield lambda pulse, sent_ns: _write_line(stream, pulse, sent_ns)
+
+
+@contextmanager
+def open_key(key: str, display: str | None = None, held_s: float = _HELD_S) -> Iterator[Callable[[], None]]:
+    """Yield a function that presses `key` on an X display through XTEST and lets it go `held_s` later.
 
     Raises
     ------
@@ -51,7 +86,7 @@ def open_key(key: str, display: str | None = None) -> Iterator[Callable[[], None
         for kind in (X.KeyPress, X.KeyRelease):
             xtest.fake_input(server, kind, code)
             server.flush()
-            time.sleep(_HELD_S if kind == X.KeyPress else 0)
+            time.sleep(held_s if kind == X.KeyPress else 0)
 
     try:
         yield press
@@ -68,6 +103,8 @@ def open_serial(link: Path) -> Iterator[tuple[Callable[[], None], int]]:
     InputError
         When something that is no leftover link stands at `link`.
     """
+    import tty  # not on Windows, where the other ways of sending work
+
     if link.is_symlink() and not link.exists():
         link.unlink()  # a link to a pseudo-terminal of ours that is gone
     if link.exists() or link.is_symlink():
@@ -83,6 +120,39 @@ def open_serial(link: Path) -> Iterator[tuple[Callable[[], None], int]]:
     finally:
         link.unlink(missing_ok=True)
         os.close(master)
+
+
+@contextmanager
+def open_udp(address: str) -> Iterator[Callable[[], None]]:
+    """Yield a function that sends a datagram to `HOST:PORT`.
+
+    Raises
+    ------
+    InputError
+        When the address is not of that form, or the host is unknown.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"--udp {address!r}: give HOST:PORT, such as 127.0.0.1:5005")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        try:
+            where = (socket.gethostbyname(host), int(port))
+            sender.connect(where)
+        except (OSError, OverflowError) as problem:
+            raise InputError(f"--udp {address!r}: cannot be reached ({problem}); give another HOST:PORT") from None
+        yield lambda: _send_datagram(sender)
+
+
+def end_with_parent(stream: IO[bytes]) -> None:
+    """End this process as soon as `stream` (its standard input) does: the system closes it when the process that started us ends."""
+
+    def wait() -> None:
+        with suppress(OSError, ValueError):
+            while stream.read(1):
+                pass
+        os._exit(0)
+
+    threading.Thread(target=wait, name="end with parent", daemon=True).start()
 
 
 def wait_for_listener(master: int, listening: bool = True, timeout_s: float | None = None) -> bool:
@@ -101,3 +171,13 @@ def wait_for_listener(master: int, listening: bool = True, timeout_s: float | No
 def _write_byte(master: int) -> None:
     with suppress(OSError):  # nobody listens (any more): a scanner does not mind either
         os.write(master, TRIGGER_BYTE)
+
+
+def _send_datagram(sender: socket.socket) -> None:
+    with suppress(OSError):
+        sender.send(TRIGGER_BYTE)
+
+
+def _write_line(stream: IO[str], pulse: PlannedPulse, sent_ns: int | None) -> None:
+    sent = "n/a" if sent_ns is None else str(sent_ns)
+    stream.write(f"{pulse.volume}\t{pulse.planned_s:.9f}\t{sent}\t{pulse.kind}\n")

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from experiment.geometry import convert_deg_to_px
+from experiment.keyboard import INSTALL_HINT
 from experiment.stage import NS_PER_S, Frame
-from experiment.trigger import INSTALL_HINT
 from protocols.errors import InputError
 from protocols.protocol import Screen as ScreenSettings
 

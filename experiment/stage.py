@@ -25,10 +25,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Press:
-    """A key, a serial byte or a clock pulse, with the time at which it happened."""
+    """A key, a serial byte, an edge of a parallel port, a datagram or a simulated pulse, with the time at which it happened."""
 
     time_ns: int
-    source: Literal["keyboard", "serial", "clock"]
+    source: Literal["keyboard", "serial", "parallel", "udp", "clock"]
     key: str
 
 
@@ -59,9 +59,11 @@ class Screen(Protocol):
 
 
 class Inputs(Protocol):
-    """A source of presses that listens in its own time; `failure` says why it stopped, should it stop."""
+    """A source of presses that listens in its own time."""
 
-    failure: str | None
+    @property
+    def failure(self) -> str | None:
+        """Why it stopped, should it have stopped."""
 
     def poll(self) -> list[Press]:
         """Return what was heard since the last poll, in order of time."""

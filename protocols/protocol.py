@@ -50,8 +50,11 @@ class Trigger:
     @classmethod
     def _known_kind(cls, source: str) -> str:
         kind, _, rest = source.partition(":")
-        if kind not in ("keyboard", "serial", "emulate") or not rest or (kind == "emulate" and not _is_positive(rest)):
-            raise ValueError("a trigger source is keyboard:KEY, serial:DEVICE or emulate:TR_S")
+        kinds = ("keyboard", "serial", "parallel", "udp", "emulate")
+        if kind not in kinds or not rest or (kind == "emulate" and not _is_positive(rest)):
+            raise ValueError("a trigger source is keyboard:KEY, serial:DEVICE, parallel:PORT, udp:PORT or emulate:TR_S")
+        if any(f"{one}:" in rest for one in kinds):
+            raise ValueError("two sources at once; a run has one trigger source, choose one of them")
         return source
 
 

@@ -71,7 +71,8 @@ import dataclasses
 
 from experiment.screen import PsychoPyScreen
 from experiment.session import wait_for_trigger
-from experiment.trigger import Keyboard, TriggerSource
+from experiment.keyboard import Keyboard
+from experiment.trigger import TriggerSource
 from protocols.config import parse_config
 from protocols.errors import InputError
 from protocols.protocol import Protocol

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from experiment.recorder import Recorder, RunFiles
-from experiment.rehearsal import RehearsalScreen, SimulatedParticipant
+from experiment.rehearsal import ClockTrigger, RehearsalScreen, SimulatedParticipant
 from experiment.session import Run, Showing, Status, compile_showings, wait_for_trigger
 from experiment.stage import NS_PER_S, Frame, Press
 from experiment.task import ShownTrial
-from experiment.trigger import ClockTrigger, TriggerSource
+from experiment.trigger import TriggerSource
 from protocols.errors import InputError
 from protocols.events import Events
 from protocols.run_name import RunName

@@ -1,14 +1,26 @@
 import os
+import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from experiment import trigger
+from experiment.emulated_scanner import EmulatedScanner
+from experiment.keyboard import Keyboard, name_key
+from experiment.parallel_port import ParallelPort
+from experiment.pulse_schedule import ScannerConfig, plan_pulses
 from experiment.scanner_emulator import open_serial, send_pulses, wait_for_listener
+from experiment.serial_port import SerialPort
 from experiment.stage import Press
-from experiment.trigger import Keyboard, SerialPort, TriggerSource, name_key
+from experiment.trigger import TriggerSource, open_inputs
+from experiment.udp_port import UdpPort
 from protocols.errors import InputError
 from tests.experiment.conftest import make_protocol
 
@@ -20,6 +32,11 @@ from tests.experiment.conftest import make_protocol
         ("serial:/dev/ttyUSB0", TriggerSource("serial", "/dev/ttyUSB0")),
         ("serial:/dev/ttyUSB0,115200", TriggerSource("serial", "/dev/ttyUSB0", 115200)),
         ("serial:COM3,57600,t", TriggerSource("serial", "COM3", 57600, "t")),
+        ("keyboard:+", TriggerSource("keyboard", "+")),
+        ("parallel:/dev/parport0", TriggerSource("parallel", "/dev/parport0", pin=10)),
+        ("parallel:0,12", TriggerSource("parallel", "0", pin=12)),
+        ("udp:5005", TriggerSource("udp", "5005")),
+        ("udp:5005,TR go", TriggerSource("udp", "5005", code="TR go")),
         ("emulate:1.6", TriggerSource("emulate", "1.6")),
     ],
 )
@@ -28,11 +45,25 @@ def test_sources_are_parsed(text, source):
 
 
 @pytest.mark.parametrize(
-    "text", ["keyboard", "keyboard:", "parallel:0", "serial:,9600", "serial:/dev/x,fast", "serial:/dev/x,1,2,3", "emulate:0", "emulate:x"]
+    "text",
+    [
+        *("keyboard", "keyboard:", "keyboard:5,6", "mouse:1", "serial:,9600", "serial:/dev/x,fast", "serial:/dev/x,1,2,3"),
+        *("parallel:", "parallel:,10", "parallel:0,1", "parallel:0,x", "udp:0", "udp:70000", "udp:port", "emulate:0", "emulate:x"),
+    ],
 )
 def test_other_sources_are_refused(text):
-    with pytest.raises(InputError, match=f"trigger {text!r}: "):
+    with pytest.raises(InputError, match=f"trigger {text!r}: give|trigger {text!r}: the TR"):
         TriggerSource.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["keyboard:5 serial:/dev/x", "keyboard:5+udp:5005", "serial:/dev/x,9600,5, emulate:1", "udp:5005,keyboard:5"]
+)
+def test_two_sources_at_once_are_refused(text):
+    with pytest.raises(InputError, match="two sources at once; a run has one trigger source, choose one of them"):
+        TriggerSource.parse(text)
+    with pytest.raises(InputError, match="two sources at once; a run has one trigger source, choose one of them"):
+        make_protocol(trigger={"source": text})
 
 
 def test_only_the_right_press_is_a_trigger():
@@ -42,6 +73,22 @@ def test_only_the_right_press_is_a_trigger():
     assert [TriggerSource.parse("serial:x").matches(one) for one in heard] == [False, False, True, False]
     assert not TriggerSource.parse("serial:x,9600,t").matches(byte)
     assert [TriggerSource.parse("emulate:1").matches(one) for one in heard] == [False, False, False, True]
+    edge, datagram = Press(0, "parallel", "pin10"), Press(0, "udp", "TR")
+    assert [TriggerSource.parse("parallel:0").matches(one) for one in (key, edge, datagram)] == [False, True, False]
+    assert [TriggerSource.parse("udp:5005").matches(one) for one in (byte, edge, datagram)] == [False, False, True]
+    assert [TriggerSource.parse(f"udp:5005,{text}").matches(datagram) for text in ("TR", "go")] == [True, False]
+    assert TriggerSource.parse("emulate:1").matches(Press(0, "udp", "5"))
+
+
+def test_sources_are_described():
+    said = {text: TriggerSource.parse(text).describe() for text in ("keyboard:5", "serial:x,,t", "parallel:0", "udp:5005,go", "udp:5005")}
+    assert list(said.values()) == [
+        "key '5'",
+        "byte 't' on x at 9600 baud",
+        "pin 10 of parallel port 0 going high",
+        "datagram 'go' on UDP port 5005",
+        "any datagram on UDP port 5005",
+    ]
 
 
 def test_colliding_keys_are_refused(experiment, plan, tmp_path):
@@ -65,11 +112,8 @@ def test_real_pseudo_terminal_is_heard_in_time_through_stalls(tmp_path):
         port = SerialPort(str(link))
         assert wait_for_listener(master, timeout_s=2) is True
 
-        def send_noting() -> None:
-            sent.append(time.monotonic_ns())
-            send()
-
-        sender = threading.Thread(target=send_pulses, args=(send_noting, 0.02, 40, 0.05, lambda count: None))
+        pulses = plan_pulses(ScannerConfig(tr_s=0.02, volumes=40), np.random.default_rng(0))
+        sender = threading.Thread(target=send_pulses, args=(pulses, send, 0.05, lambda pulse, sent_ns: sent.append(sent_ns)))
         sender.start()
         heard = []
         for stall_s in (0.25, 0.3, 0.4, 0.2):
@@ -118,26 +162,163 @@ def test_missing_port_and_used_link_are_refused(tmp_path):
         assert (tmp_path / "stale").exists()
 
 
-def test_pulses_keep_a_global_schedule():
-    sent = []
-
-    def send_slowly() -> None:
-        sent.append(time.monotonic())
-        time.sleep(0.02)
-
-    send_pulses(send_slowly, 0.05, 8, 0.0, lambda count: None)
-    assert sent[-1] - sent[0] == pytest.approx(0.35, abs=0.03)  # waiting after each would make it .49
-
-
 def test_missing_psychtoolbox_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "psychtoolbox", None)
     with pytest.raises(InputError, match=r"keyboard: psychtoolbox cannot be imported .* apt-get install libjack-jackd2-0"):
         Keyboard()
 
 
-def test_emulator_needs_one_way_to_send(experiment):
-    message = "emulate-scanner: give either --key KEY (with --display) or --serial LINK"
-    assert message in experiment("emulate-scanner", "--tr", 1, "--volumes", 1)[2]
-    assert message in experiment("emulate-scanner", "--tr", 1, "--volumes", 1, "--key", 5, "--serial", Path("x"))[2]
-    code, _, err = experiment("emulate-scanner", "--tr", 1, "--volumes", 1, "--key", 5, "--display", ":9999")
-    assert (code, "no display: ':9999' does not answer" in err) == (1, True)
+def collect(source, count, timeout_s=10.0):
+    """Poll until `count` presses came or time is up."""
+    heard, end_s = [], time.monotonic() + timeout_s
+    while len(heard) < count and time.monotonic() < end_s:
+        time.sleep(0.005)
+        heard += source.poll()
+    return heard
+
+
+def test_datagrams_are_heard_by_their_text_through_a_stall():
+    port = UdpPort(0, "127.0.0.1")
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sent = []
+    for text in (b"TR\r\n", b"", b"\xff", b"TR"):
+        time.sleep(0.03)
+        sent.append(time.monotonic_ns())
+        sender.sendto(text, ("127.0.0.1", port.number))
+    time.sleep(0.2)
+    heard = port.poll()
+    assert [(press.source, press.key) for press in heard] == [("udp", "TR"), ("udp", ""), ("udp", "�"), ("udp", "TR")]
+    assert sorted((press.time_ns - at) / 1e6 for press, at in zip(heard, sent, strict=True))[2] < 5
+    with pytest.raises(InputError, match=rf"trigger udp:{port.number}: cannot be opened .* or give another port"):
+        UdpPort(port.number, "127.0.0.1")
+    port.close()
+    UdpPort(port.number, "127.0.0.1").close()
+    sender.close()
+
+
+class FakeParallel:
+    """The parallel port of pyparallel: lines that a test sets."""
+
+    def __init__(self, device):
+        if device == "/dev/none":
+            raise OSError(2, "No such file")
+        self.device, self.data, self.acknowledge, self.direction = device, 0, False, 1
+
+    def setDataDir(self, out):  # noqa: N802
+        self.direction = out
+
+    def getData(self):  # noqa: N802
+        return self.data
+
+    def getInAcknowledge(self):  # noqa: N802
+        return self.acknowledge
+
+
+def test_rising_edges_of_a_parallel_pin_are_counted_through_a_stall(monkeypatch):
+    opened = []
+
+    def open_fake(device):
+        opened.append(FakeParallel(device))
+        opened[-1].acknowledge = True  # up before the session begins: no trigger
+        return opened[-1]
+
+    monkeypatch.setitem(sys.modules, "parallel", SimpleNamespace(Parallel=open_fake))
+    status, data = ParallelPort("/dev/parport0"), ParallelPort("0", 4)
+    assert [(one.device, one.direction) for one in opened] == [("/dev/parport0", 1), (0, 0)]
+    sent = []
+    for pulse in range(1, 21):
+        time.sleep(0.01)
+        opened[0].acknowledge, opened[1].data = False, 0b1011  # every other data pin
+        time.sleep(0.01)
+        sent.append(time.monotonic_ns())
+        opened[0].acknowledge, opened[1].data = True, 0b1111 if pulse % 2 else 0b1011
+    time.sleep(0.05)
+    heard, heard_data = status.poll(), data.poll()
+    assert [(press.source, press.key) for press in heard] == [("parallel", "pin10")] * 20
+    assert len(heard_data) == 10
+    assert sorted((press.time_ns - at) / 1e6 for press, at in zip(heard, sent, strict=True))[10] < 5
+    opened[0].getInAcknowledge = None
+    status.close()
+    data.close()
+    assert (status.failure, data.failure) == (None, None)
+    with pytest.raises(InputError, match=r"trigger parallel:/dev/none: cannot be opened .* modprobe ppdev"):
+        ParallelPort("/dev/none")
+
+
+def test_missing_pyparallel_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "parallel", None)
+    with pytest.raises(InputError, match=r"trigger parallel:0: pyparallel cannot be imported .*; pip install pyparallel"):
+        ParallelPort("0")
+
+
+def test_emulated_scanner_is_another_process_that_keeps_time_and_ends_on_close():
+    scanner = EmulatedScanner(0.1, delay_s=0.0)
+    heard = collect(scanner, 15)
+    child = scanner._child.pid
+    assert child != os.getpid()
+    assert scanner.failure is None
+    steps_s = np.diff([press.time_ns for press in heard]) / 1e9
+    assert np.median(steps_s) == pytest.approx(0.1, abs=0.005)
+    assert all(TriggerSource.parse("emulate:0.1").matches(press) for press in heard)
+    scanner.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_emulated_scanner_says_when_its_process_is_gone():
+    scanner = EmulatedScanner(0.1)
+    scanner._child.kill()
+    scanner._child.wait()
+    assert scanner.failure == "an emulated scanner with TR 0.1 s stopped: its process ended with status -9"
+    scanner.close()
+
+
+HOLD = """
+import time
+from experiment.emulated_scanner import EmulatedScanner
+print(EmulatedScanner(0.1, delay_s=0)._child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_emulated_scanner_ends_with_a_killed_session():
+    session = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+    child = int(session.stdout.readline())
+    time.sleep(1.0)
+    os.kill(child, 0)
+    os.kill(session.pid, signal.SIGKILL)
+    session.communicate()
+    end_s = time.monotonic() + 5
+    while time.monotonic() < end_s and Path(f"/proc/{child}").exists() and " Z " not in Path(f"/proc/{child}/stat").read_text():
+        time.sleep(0.02)
+    assert time.monotonic() < end_s
+
+
+class FakeKeyboard:
+    """A keyboard that only says whether it was closed."""
+
+    def __init__(self):
+        self.closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def test_each_source_opens_its_device_and_a_refusal_leaves_nothing_open(monkeypatch):
+    keyboards = []
+
+    def open_keyboard():
+        keyboards.append(FakeKeyboard())
+        return keyboards[-1]
+
+    monkeypatch.setattr(trigger, "Keyboard", open_keyboard)
+    monkeypatch.setitem(sys.modules, "parallel", SimpleNamespace(Parallel=FakeParallel))
+    kinds = {"keyboard:5": [FakeKeyboard], "parallel:0": [FakeKeyboard, ParallelPort], "emulate:1": [FakeKeyboard, EmulatedScanner]}
+    for text, wanted in kinds.items():
+        inputs = open_inputs(TriggerSource.parse(text))
+        assert [type(one) for one in inputs] == wanted
+        for one in inputs:
+            one.close()
+    with pytest.raises(InputError, match="trigger serial:/dev/none"):
+        open_inputs(TriggerSource.parse("serial:/dev/none"))
+    assert all(keyboard.closed for keyboard in keyboards)
