@@ -8,6 +8,7 @@ import pandas as pd
 
 from experiment.plan_folder import PlanFolder, copy_files
 from protocols.errors import InputError
+from protocols.run_name import RunName
 from protocols.stimulus_set import TABLE, StimulusSet
 from protocols.tables import read_tsv, write_text, write_tsv
 
@@ -51,15 +52,15 @@ def find_stimuli(root: Path, plan: PlanFolder) -> str:
     Raises
     ------
     InputError
-        When the data set has runs of this task with other images than the plan's.
+        When the data set has other images than the plan's, and no runs of other tasks alone that they could belong to.
     """
     shared, own = root / "stimuli", f"task-{plan.protocol.task}/"
     for prefix in ("", own):
         present = shared / prefix
         if not (present / TABLE).exists() or StimulusSet.read(present).sha256 == plan.stimuli.sha256:
             return prefix
-        recorded = list(root.glob(f"sub-*/**/*_task-{plan.protocol.task}_*events.tsv"))
-        if recorded or prefix == own:
+        tasks = {RunName.parse(path.name).task for path in root.glob("sub-*/**/func/*_events.tsv")}
+        if not tasks or plan.protocol.task in tasks or prefix == own:
             raise InputError(
                 f"{present}: holds another stimulus set ({StimulusSet.read(present).sha256[:12]}) than the plan "
                 f"({plan.stimuli.sha256[:12]}); record this plan in a data set of its own: give another --bids"

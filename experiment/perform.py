@@ -90,7 +90,7 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
 def _write_finished(files: RunFiles, begun: Begun, outcome: Outcome, known: dict[str, Any]) -> None:
     """Put the events in scanner time in the place of those written as they happened, and write the triggers' recording."""
     zero_ns = begun.zero_ns or 0
-    described = {**known, **describe_outcome(outcome), "TriggersIgnoredInSafeMode": begun.ignored}
+    described = {**known, **describe_outcome(outcome, outcome.scanner.nominal_tr_s), "TriggersIgnoredInSafeMode": begun.ignored}
     Events(files.name, convert_events(outcome.events, outcome.scanner, zero_ns), described).write(files.root)
     write_trigger_recording(files.root, files.name, [(one - zero_ns) / NS_PER_S for one in outcome.triggers_ns])
 
@@ -138,9 +138,7 @@ def _find_known(showings: Sequence[Showing]) -> set[str]:
 
 
 @contextmanager
-def _recording(
-    files: RunFiles, zero_ns: int, protocol: Protocol, known: dict[str, Any], hook: Hook | None
-) -> Iterator[Recorder]:
+def _recording(files: RunFiles, zero_ns: int, protocol: Protocol, known: dict[str, Any], hook: Hook | None) -> Iterator[Recorder]:
     """Yield the run's recorder; close it whatever happens, and report what the disk refused."""
     recorder = Recorder(files, zero_ns, hook)
     try:

@@ -96,7 +96,8 @@ def recover_run(files: RunFiles) -> tuple[Events, Path | None]:
     zero_ns = int(records[0]["time_ns"])
     scanner = _follow_triggers(records, protocol.timing.tr_s)
     ended = {"RunState": "recovered from the journal of a run that was stopped from outside", "TrialsShown": len(rows)}
-    described = {**sidecar, **ended, "ScannerTime": scanner.describe(), "TaskScore": score.describe()}
+    heard = {"TriggersSeen": scanner.volumes_seen, "ScannerTime": scanner.describe()}
+    described = {**sidecar, **ended, **heard, "TaskScore": score.describe()}
     events = Events(files.name, convert_events(rows, scanner, zero_ns), described)
     partial = _put_aside(files)
     events.write(files.root)
@@ -106,8 +107,9 @@ def recover_run(files: RunFiles) -> tuple[Events, Path | None]:
 
 def _follow_triggers(records: list[dict[str, Any]], tr_s: float) -> ScannerTime:
     tracker = PulseTracker(tr_s)
+    tracker.add(records[0]["time_ns"])  # the journal starts with the first kept trigger
     for record in records:
-        if record["what"] == "trigger" and record["time_s"] >= 0:
+        if record["what"] == "trigger" and record["time_s"] > 0:
             tracker.add(record["time_ns"])
     return tracker.fit()
 

@@ -36,7 +36,12 @@ class SimulatedParticipant:
     """
 
     def __init__(
-        self, probe: Probe, rng: np.random.Generator, manner: Participant | None = None, catches: Collection[str] = (), seen: Collection[str] = ()
+        self,
+        probe: Probe,
+        rng: np.random.Generator,
+        manner: Participant | None = None,
+        catches: Collection[str] = (),
+        seen: Collection[str] = (),
     ) -> None:
         self.failure: str | None = None
         self._catches, self._seen = frozenset(catches), set(seen)

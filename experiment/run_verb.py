@@ -25,7 +25,7 @@ def run(
         bool, typer.Option(help="No window: simulated clock, scanner and participant (--trigger is not used); takes seconds.")
     ] = False,
     trigger: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="keyboard:KEY, serial:DEVICE[,BAUD[,BYTE]], parallel:PORT[,PIN], udp:PORT[,TEXT] or emulate:TR_S; else the protocol's."
         ),
@@ -38,34 +38,64 @@ def run(
         float | None, typer.Option(min=0.1, help="Seconds to wait for the first trigger; the protocol's otherwise.")
     ] = None,
     screenshot: Annotated[Path | None, typer.Option(help="Save the first image's frame, as drawn, to this PNG.")] = None,
+    safe: Annotated[bool, typer.Option("--safe", help="Ignore triggers until the operator presses Return.")] = False,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="A few trials without the scanner, with the score; kept apart in sourcedata/practice.")
+    ] = False,
+    hook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION", help="Told of every trigger, onset, key as FUNCTION(what, time_ns, values)."
+        ),
+    ] = None,
 ) -> None:
     """Show one run, locked to the scanner, and write its BIDS events as they happen. Escape ends it and keeps all of it.
 
     Example: experiment run plan/ --subject 01 --session 01 --run 1 --bids bids/ --trigger serial:/dev/ttyUSB0
     """
     from experiment.bids_root import add_participant, prepare_root
+    from experiment.hook import load_hook
     from experiment.operator_view import OperatorView
     from experiment.perform import RunOptions, perform_run
     from experiment.plan_folder import PlanFolder
+    from experiment.practice import prepare_practice
     from experiment.recorder import RunFiles
 
     folder = PlanFolder.read(plan)
     files = RunFiles(bids, RunName(subject, session, folder.protocol.task, run_number))
     trials = folder.read_run(files.name)
+    options = RunOptions(
+        rehearse, choose_trigger(trigger), seed, max_trials, windowed, screen, timeout_s, screenshot, safe, load_hook(hook)
+    )
+    if practice:
+        files, options = prepare_practice(files, trials, folder.protocol, options)
     refuse_recorded(files, folder)
     folder.stimuli.verify()
-    options = RunOptions(rehearse, trigger, seed, max_trials, windowed, screen, timeout_s, screenshot)
-    prepare_root(bids, folder)
+    prefix = "" if practice else prepare_root(bids, folder)
+    options = dataclasses.replace(options, stimuli_folder=prefix)
     try:
         with OperatorView(files.name.stem) as view:
             outcome = perform_run(folder, trials, files, options, view)
     finally:
-        if files.exist():  # a run that never began leaves no participant behind
+        if files.exist() and not practice:  # a run that never began leaves no participant behind
             add_participant(bids, subject)
     if outcome is None:
         typer.echo("aborted before the first trigger: nothing was recorded, the run can be started again")
     else:
         _print_outcome(outcome, files)
+
+
+def choose_trigger(given: "list[str] | None") -> str | None:
+    """Return the one source given on the command line, or None.
+
+    Raises
+    ------
+    InputError
+        When there are two.
+    """
+    if given and len(given) > 1:
+        raise InputError(f"--trigger {' and '.join(given)}: two sources at once; a run has one trigger source, choose one of them")
+    return given[0] if given else None
 
 
 def refuse_recorded(files: "RunFiles", plan: "PlanFolder") -> None:
@@ -91,10 +121,17 @@ def _print_outcome(outcome: "Outcome", files: "RunFiles") -> None:
     reaction = f", median reaction {score.median_reaction_s:.3f} s" if score.median_reaction_s is not None else ""
     d_prime = f", d' {score.d_prime:.2f}" if score.d_prime is not None else ""
     typer.echo(
-        f"{files.name.stem}: {outcome.state}; {outcome.trials_shown} trials, {outcome.triggers} triggers, "
+        f"{files.name.stem}: {outcome.state}; {outcome.trials_shown} trials, {outcome.scanner.volumes_seen} volumes, "
         f"{outcome.late_flips} of {outcome.flips} flips late, largest onset error {outcome.largest_onset_error_s * 1000:.1f} ms; "
         f"hits {score.hits}/{score.probes}, false alarms {score.false_alarms}{d_prime}{reaction}"
     )
+    fit = outcome.scanner
+    typer.echo(
+        f"scanner: {fit.volumes_seen} volumes seen, {len(fit.lost)} lost, {fit.doubled} doubled, {fit.late} late; TR {fit.tr_s:.6f} s "
+        f"({fit.drift_ppm:+.1f} ppm), first trigger {fit.start_delay_s * 1000:+.1f} ms from its volume"
+    )
+    if fit.tr_changed_at is not None:
+        typer.echo(f"note: from volume {fit.tr_changed_at} on the scanner's TR is not the protocol's {fit.nominal_tr_s:g} s")
     for note in outcome.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"wrote {files.events}")

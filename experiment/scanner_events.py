@@ -14,7 +14,8 @@ def convert_events(rows: Sequence[Event], scanner: ScannerTime, zero_ns: int) ->
     """Return the table of a run's events with `onset` in scanner time and `onset_clock` as it was measured.
 
     Scanner time is counted in volumes: 0 is where the fitted line has the first kept volume, and one TR is one nominal TR,
-    whatever the two clocks make of it; where the TR turned out to be another one, seconds are the clock's. `duration` follows; `response_time` stays as measured.
+    whatever the two clocks make of it; where the TR turned out to be another one, seconds are the clock's. `duration`
+    follows; `response_time` stays as measured.
     """
     converted = []
     for row in rows:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 from experiment.frame_plan import FramePlan, Showing
-from experiment.recorder import Recorder
 from experiment.pulse_tracker import PulseTracker
+from experiment.recorder import Recorder
 from experiment.scanner_time import ScannerTime
 from experiment.stage import ABORT_KEY, NS_PER_S, Frame, Inputs, Press, Screen, poll_all
 from experiment.task import ResponseBook, Score
@@ -103,6 +103,7 @@ class Run:
         self._book = ResponseBook(self.protocol.probe)
         self._plan = FramePlan(self.showings)
         self._tracker = PulseTracker(self.protocol.timing.tr_s)
+        self._tracker.add(self.zero_ns)
 
     def play(self, heard: Sequence[Press] = ()) -> Outcome:
         """Show the trials and record everything; `heard` is what the inputs gave while waiting for the trigger.
@@ -167,7 +168,7 @@ class Run:
     def _take(self, press: Press) -> None:
         if self.source.matches(press):
             self._triggers_ns.append(press.time_ns)
-            if press.time_ns >= self.zero_ns:
+            if press.time_ns > self.zero_ns:
                 self._tracker.add(press.time_ns)
             self.recorder.note("trigger", press.time_ns, source=press.source, key=press.key)
             return

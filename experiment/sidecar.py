@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from experiment.frame_plan import Showing
 from experiment.geometry import convert_px_to_deg, fit_image, measure_screen
 from experiment.plan_folder import PlanFolder
-from experiment.frame_plan import Showing
 from experiment.session import Outcome
 from experiment.stage import Screen
 from experiment.trigger import TriggerSource
@@ -46,13 +46,15 @@ def describe_task(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def describe_outcome(outcome: Outcome) -> dict[str, Any]:
+def describe_outcome(outcome: Outcome, tr_s: float) -> dict[str, Any]:
     """Return what is known once the run is over."""
     return {
         "RunState": outcome.state,
         "Duration": round(outcome.duration_s, 6),
         "TrialsShown": outcome.trials_shown,
         "TrialsSkipped": outcome.trials_skipped,
+        "TriggersSeen": outcome.scanner.volumes_seen,
+        "TriggersExpected": int(outcome.duration_s / tr_s) + 1,
         "ScannerTime": outcome.scanner.describe(),
         "Flips": outcome.flips,
         "LateFlips": outcome.late_flips,

@@ -154,4 +154,6 @@ def bound_d_prime(hits: int, probes: int, false_alarms: int, others: int) -> tup
 def _make_event(one: _OpenTrial, now_s: float) -> Event:
     offset_s = one.offset_s if one.offset_s is not None else now_s
     trial = one.trial
-    return Event(one.onset_s, offset_s - one.onset_s, trial.trial_type, trial.stim_id, trial.stim_file, one.key, one.reaction_s, one.onset_s)
+    return Event(
+        one.onset_s, offset_s - one.onset_s, trial.trial_type, trial.stim_id, trial.stim_file, one.key, one.reaction_s, one.onset_s
+    )

@@ -38,7 +38,10 @@ def write_trigger_recording(root: Path, name: RunName, times_s: Sequence[float])
         "SamplingFrequency": SAMPLING_HZ,
         "StartTime": start_s,
         "Columns": ["trigger"],
-        "trigger": {"Description": "1 in the millisecond of a trigger, on the program's clock from the first kept trigger", "Levels": {"0": "none", "1": "trigger"}},
+        "trigger": {
+            "Description": "1 in the millisecond of a trigger, on the program's clock from the first kept trigger",
+            "Levels": {"0": "none", "1": "trigger"},
+        },
     }
     write_text(json.dumps(sidecar, indent=2) + "\n", path.with_suffix("").with_suffix(".json"))
     return path

@@ -70,7 +70,7 @@ LISTEN = """
 import dataclasses
 
 from experiment.screen import PsychoPyScreen
-from experiment.session import wait_for_trigger
+from experiment.wait import wait_for_trigger
 from experiment.keyboard import Keyboard
 from experiment.trigger import TriggerSource
 from protocols.config import parse_config
@@ -87,7 +87,8 @@ try:
 except InputError as problem:
     print(problem, flush=True)
 protocol = dataclasses.replace(protocol, trigger=dataclasses.replace(protocol.trigger, timeout_s=40.0))
-zero_ns, heard = wait_for_trigger(screen, [keyboard], TriggerSource("keyboard", "5"), protocol)
+begun = wait_for_trigger(screen, [keyboard], TriggerSource("keyboard", "5"), protocol)
+zero_ns, heard = begun.zero_ns, begun.heard
 print("triggers", *(press.time_ns for press in heard if press.key == "5"))
 keyboard.close()
 screen.close()

@@ -5,12 +5,14 @@ import errno
 import numpy as np
 import pytest
 
+from experiment.frame_plan import Showing, compile_showings
 from experiment.recorder import Recorder, RunFiles
 from experiment.rehearsal import ClockTrigger, RehearsalScreen, SimulatedParticipant
-from experiment.session import Run, Showing, Status, compile_showings, wait_for_trigger
+from experiment.session import Run, Status
 from experiment.stage import NS_PER_S, Frame, Press
 from experiment.task import ShownTrial
 from experiment.trigger import TriggerSource
+from experiment.wait import wait_for_trigger
 from protocols.errors import InputError
 from protocols.events import Events
 from protocols.run_name import RunName
@@ -76,15 +78,15 @@ def test_dummy_volumes_are_not_the_start():
     protocol = make_protocol(trigger={"source": "keyboard:5", "dummy_volumes": 2})
     screen = make_screen(protocol)
     inputs = [Script(screen, [press(time_s, "5") for time_s in (1.0, 1.8, 2.6, 3.4)])]
-    zero_ns, heard = wait_for_trigger(screen, inputs, TriggerSource("keyboard", "5"), protocol)
-    assert zero_ns == round(2.6 * NS_PER_S)
-    assert len(heard) == 3
+    begun = wait_for_trigger(screen, inputs, TriggerSource("keyboard", "5"), protocol)
+    assert begun.zero_ns == round(2.6 * NS_PER_S)
+    assert len(begun.heard) == 3
 
 
 def test_keys_before_the_screen_was_ready_do_not_start_the_run():
     screen = make_screen()
     inputs = [Script(screen, [press(0.0, "5"), press(1.0, "5")])]
-    assert wait_for_trigger(screen, inputs, TriggerSource("keyboard", "5"), make_protocol())[0] == NS_PER_S
+    assert wait_for_trigger(screen, inputs, TriggerSource("keyboard", "5"), make_protocol()).zero_ns == NS_PER_S
 
 
 def test_silence_says_what_was_listened_to_and_what_came_instead():
@@ -113,7 +115,7 @@ def test_source_that_fails_while_waiting_is_refused():
 
 def test_abort_before_the_trigger():
     screen = make_screen()
-    assert wait_for_trigger(screen, [Script(screen, [press(1, "escape")])], TriggerSource("keyboard", "5"), make_protocol())[0] is None
+    assert wait_for_trigger(screen, [Script(screen, [press(1, "escape")])], TriggerSource("keyboard", "5"), make_protocol()).zero_ns is None
 
 
 def test_abort_keeps_everything_so_far(tmp_path):
@@ -132,7 +134,7 @@ def test_keys_before_the_trigger_are_journaled_but_no_answers(tmp_path):
     run = Run(make_screen(), [], TriggerSource("keyboard", "5"), make_protocol(), SHOWINGS, 10.0, 0, recorder, Unseen())
     outcome = run.play([press(-1, "1"), press(-0.8, "5"), press(0, "5")])
     recorder.close()
-    assert (outcome.score.stray_keys, outcome.triggers) == (0, 1)
+    assert (outcome.score.stray_keys, outcome.scanner.volumes_seen) == (0, 1)
     assert files.journal.read_text().count('"what": "key"') == 1
 
 
