@@ -15,7 +15,7 @@ class OperatorView:
     """A progress line that the session redraws where it has time; no thread of its own disturbs the frames."""
 
     def __init__(self, title: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[words]}"))
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=10), TextColumn("{task.fields[words]}"))
         self._progress = Progress(*columns, console=progress_console(), auto_refresh=False)
         self._task = self._progress.add_task(title, total=1.0, words="waiting for the scanner")
         self._last = 0.0
@@ -29,8 +29,8 @@ class OperatorView:
         self._last = time.monotonic()
         hits = f"hits {status.hits}/{status.probes}"
         lost = f" ({status.volumes_lost} lost)" if status.volumes_lost else ""
-        scanner = f"volume {status.volumes_seen}/{status.volumes}{lost}  TR {status.tr_s:.4f} s ({status.drift_ppm:+.0f} ppm)"
-        trial = f"trial {status.trial}/{status.trials}  {hits}  {status.late_flips} late frames  {_clock(status.left_s)} left"
+        scanner = f"volume {status.volumes_seen}/{status.volumes}{lost} TR {status.tr_s:.4f} {status.drift_ppm:+.0f} ppm"
+        trial = f"trial {status.trial}/{status.trials} {hits} late {status.late_flips}  {_clock(status.left_s)} left"
         self._progress.update(self._task, completed=min(1.0, status.volumes_seen / max(1, status.volumes)), words=f"{scanner}  {trial}")
         self._progress.refresh()
 

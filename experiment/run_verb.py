@@ -44,9 +44,7 @@ def run(
     ] = False,
     hook: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODULE:FUNCTION", help="Told of every trigger, onset, key as FUNCTION(what, time_ns, values)."
-        ),
+        typer.Option(metavar="MODULE:FUNCTION", help="Told of every trigger, onset, key as FUNCTION(what, time_ns, values)."),
     ] = None,
 ) -> None:
     """Show one run, locked to the scanner, and write its BIDS events as they happen. Escape ends it and keeps all of it.
@@ -74,7 +72,7 @@ def run(
     prefix = "" if practice else prepare_root(bids, folder)
     options = dataclasses.replace(options, stimuli_folder=prefix)
     try:
-        with OperatorView(files.name.stem) as view:
+        with OperatorView(f"sub-{subject} run-{run_number}") as view:
             outcome = perform_run(folder, trials, files, options, view)
     finally:
         if files.exist() and not practice:  # a run that never began leaves no participant behind

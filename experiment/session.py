@@ -157,7 +157,8 @@ class Run:
             showing = self.showings[row]
             self._book.begin(showing.trial, now_s)
             self._shown += 1
-            self._error_s = max(self._error_s, abs(now_s - showing.onset_s))
+            if showing.trial.stim_id is not None:  # nobody sees when a blank begins
+                self._error_s = max(self._error_s, abs(now_s - showing.onset_s))
             self.recorder.note("onset", flip_ns, row=row, planned_s=showing.onset_s, **vars(showing.trial))
         self._row = row
 

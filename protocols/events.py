@@ -24,6 +24,7 @@ COLUMNS: Columns = {
     "response": "optional text",
     "response_time": "optional number",
 }
+CLOCK: Columns = {"onset_clock": "optional number"}  # what our own session adds; other programs' events lack it
 DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "onset": {
         "LongName": "Onset",
@@ -74,7 +75,8 @@ class Events:
 
     def __post_init__(self) -> None:
         where = f"{self.name.stem}_{SUFFIX}"
-        table = check_columns(self.table, COLUMNS, where).reset_index(drop=True)
+        present = {name: kind for name, kind in CLOCK.items() if name in self.table.columns}
+        table = check_columns(self.table, {**COLUMNS, **present}, where).reset_index(drop=True)
         object.__setattr__(self, "table", table)
         if not table["onset"].is_monotonic_increasing:
             row = int((table["onset"].diff() < 0).to_numpy().argmax())

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import InputError
-from protocols.events import COLUMNS, DESCRIPTIONS, Event, EventLog, Events
+from protocols.events import CLOCK, COLUMNS, DESCRIPTIONS, Event, EventLog, Events
 from protocols.run_name import RunName
 from protocols.tables import read_tsv
 from tests.protocols.strategies import json_objects, make_table, tables, text_cells
@@ -34,7 +34,7 @@ def test_write_then_read_is_identity(name, table, sidecar, tmp_path):
 
 
 def test_every_column_is_described_in_the_sidecar():
-    assert list(DESCRIPTIONS) == list(COLUMNS)
+    assert list(DESCRIPTIONS) == [*COLUMNS, *CLOCK]
     assert all("Description" in description for description in DESCRIPTIONS.values())
 
 
@@ -95,11 +95,12 @@ def test_a_log_holds_every_event_to_the_microsecond(logged, tmp_path):
             log.append(event)
     rows = [tuple(None if isinstance(cell, str) and not cell.split() else cell for cell in astuple(event)) for event in logged]
     rows = [tuple(" ".join(cell.split()) if isinstance(cell, str) else cell for cell in row) for row in rows]
-    pd.testing.assert_frame_equal(read_tsv(path, COLUMNS), make_table(COLUMNS, rows), rtol=0, atol=1e-6)
+    columns = {**COLUMNS, **CLOCK}
+    pd.testing.assert_frame_equal(read_tsv(path, columns), make_table(columns, rows), rtol=0, atol=1e-6)
 
 
 def test_a_log_has_the_columns_of_the_format():
-    assert [field.name for field in fields(Event)] == list(COLUMNS)
+    assert [field.name for field in fields(Event)] == [*COLUMNS, *CLOCK]
 
 
 def test_whatever_was_pressed_leaves_the_log_readable(tmp_path):
@@ -173,7 +174,7 @@ def test_a_row_that_a_full_disk_cut_short_is_refused_by_number(tmp_path):
         log.append(Event(4.0, 2.0, "target"))
     whole = (tmp_path / "events.tsv").read_bytes()
     (tmp_path / "events.tsv").write_bytes(whole.rsplit(b"\t", 3)[0])
-    with pytest.raises(InputError, match=r"events\.tsv row 3: 4 cells, the header has 7"):
+    with pytest.raises(InputError, match=r"events\.tsv row 3: 5 cells, the header has 8"):
         read_tsv(tmp_path / "events.tsv", COLUMNS)
 
 

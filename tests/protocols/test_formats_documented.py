@@ -16,7 +16,7 @@ from protocols.probe import Probe
 from protocols.protocol import Contrast, Protocol, Screen, Trigger
 from protocols.provenance import Provenance
 from protocols.tables import read_tsv
-from protocols.timing import Timing
+from protocols.timing import Blocks, Timing
 from protocols.trials import RunPlan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,15 @@ def test_the_open_columns_are_documented(column):
 
 
 def list_settings():
-    sections = {Protocol: "Protocol", Timing: "Protocol", Screen: "Protocol", Trigger: "Protocol", Probe: "Protocol", Contrast: "Protocol"}
+    sections = {
+        Protocol: "Protocol",
+        Timing: "Protocol",
+        Blocks: "Protocol",
+        Screen: "Protocol",
+        Trigger: "Protocol",
+        Probe: "Protocol",
+        Contrast: "Protocol",
+    }
     for settings, section in {**sections, RunPlan: "TrialList"}.items():
         for field in dataclasses.fields(settings):
             if not is_table_of_settings(field):
@@ -81,11 +89,15 @@ def list_settings():
 
 def is_table_of_settings(field):
     """Say whether a field is a table of the TOML file and not a setting itself."""
-    return is_pydantic_dataclass(field.type) or field.name == "contrasts"
+    return is_pydantic_dataclass(field.type) or field.name in ("contrasts", "blocks", "categories")
 
 
 def show(default):
     """Return a default as the page writes it."""
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, tuple):
         return ", ".join(f"`{one}`" if isinstance(one, str) else str(one) for one in default)
     return f"`{default}`" if isinstance(default, str) else str(default)
@@ -114,7 +126,7 @@ def test_each_setting_with_a_unit_says_it(section, settings, name):
             assert unit in find_rules(section, name)[0]
 
 
-@pytest.mark.parametrize("table", ["timing", "screen", "trigger", "probe", "contrasts"])
+@pytest.mark.parametrize("table", ["timing", "blocks", "categories", "screen", "trigger", "probe", "contrasts"])
 def test_each_table_of_a_protocol_is_documented(table):
     assert f"[{table}]" in SECTIONS["Protocol"]
     assert table in [field.name for field in dataclasses.fields(Protocol)]
@@ -185,5 +197,5 @@ def test_the_peaks_are_mirror_images_and_those_of_the_planted_brain():
 def test_a_protocol_without_its_required_settings_is_refused():
     with pytest.raises(ValidationError) as refusal:
         Protocol()
-    required = {"task", "timing", "conditions"}
+    required = {"task", "timing"}
     assert {error["loc"][0] for error in refusal.value.errors()} == required
