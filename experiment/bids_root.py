@@ -55,16 +55,18 @@ def find_stimuli(root: Path, plan: PlanFolder) -> str:
         When the data set has other images than the plan's, and no runs of other tasks alone that they could belong to.
     """
     shared, own = root / "stimuli", f"task-{plan.protocol.task}/"
-    for prefix in ("", own):
-        present = shared / prefix
-        if not (present / TABLE).exists() or StimulusSet.read(present).sha256 == plan.stimuli.sha256:
+    present = {prefix: StimulusSet.read(shared / prefix).sha256 for prefix in ("", own) if (shared / prefix / TABLE).exists()}
+    for prefix, sha256 in present.items():
+        if sha256 == plan.stimuli.sha256:
             return prefix
-        tasks = {RunName.parse(path.name).task for path in root.glob("sub-*/**/func/*_events.tsv")}
-        if not tasks or plan.protocol.task in tasks or prefix == own:
-            raise InputError(
-                f"{present}: holds another stimulus set ({StimulusSet.read(present).sha256[:12]}) than the plan "
-                f"({plan.stimuli.sha256[:12]}); record this plan in a data set of its own: give another --bids"
-            )
+    if not present:
+        return ""
+    tasks = {RunName.parse(path.name).task for path in root.glob("sub-*/**/func/*_events.tsv")}
+    if not tasks or plan.protocol.task in tasks or own in present:
+        raise InputError(
+            f"{shared}: holds another stimulus set ({list(present.values())[-1][:12]}) than the plan ({plan.stimuli.sha256[:12]}); "
+            "record this plan in a data set of its own: give another --bids"
+        )
     return own
 
 

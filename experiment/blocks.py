@@ -10,15 +10,17 @@ from protocols.errors import InputError
 from protocols.protocol import Protocol
 from protocols.timing import Blocks
 
+_FEWEST = 3
 _BASELINE = ""  # no cell has an empty name
 
 
 class Deck:
-    """Cards of one cell: every image is drawn once before any is drawn again, never twice in one hand where there are enough."""
+    """Cards of one cell: every image is drawn once before any is drawn again, and none twice in a row."""
 
     def __init__(self, images: Sequence[str], rng: np.random.Generator) -> None:
         self._images, self._rng = list(images), rng
         self._left: list[str] = []
+        self._last: str | None = None
 
     def draw(self, count: int) -> list[str]:
         """Return `count` images."""
@@ -27,7 +29,10 @@ class Deck:
             if not self._left:
                 shuffled = [str(one) for one in self._rng.permutation(self._images)]
                 self._left = sorted(shuffled, key=lambda one: one not in hand)  # what is in the hand comes last off the pile
-            hand.append(self._left.pop())
+                if self._left[-1] == self._last:
+                    self._left.insert(0, self._left.pop())
+            self._last = self._left.pop()
+            hand.append(self._last)
         return hand
 
 
@@ -44,6 +49,9 @@ def make_block_runs(
     blocks = protocol.blocks
     if blocks is None:
         raise ValueError("the protocol has no [blocks]")
+    for cell, images in cells.items():
+        if len(images) < _FEWEST:
+            raise InputError(f"stimuli.tsv: {cell!r} has {len(images)} image(s), blocks need {_FEWEST} of each cell, or one follows itself")
     decks = {cell: Deck(images, rng) for cell, images in cells.items()}
     return [_make_run(decks, catches, protocol, blocks, rng) for _ in range(protocol.timing.runs)]
 
@@ -81,7 +89,7 @@ def order_kinds(cells: Sequence[str], blocks: Blocks, rng: np.random.Generator) 
 def _make_block(images: Sequence[str], probed: bool, catches: Sequence[str], protocol: Protocol, rng: np.random.Generator) -> list[Slot]:
     """Return a block's slots; its probe, if it has one, is a repeat of the image before, a catch image, or a change of the dot."""
     timing, kind = protocol.timing, protocol.probe.kind
-    shown, place = list(images), int(rng.integers(1, max(2, len(images)))) if probed else -1
+    shown, place = list(images), int(rng.integers(1, max(2, len(images) - 1))) if probed else -1
     if probed and len(images) > 1:
         shown[place] = {"one_back": shown[place - 1], "catch": str(rng.choice(list(catches))) if catches else ""}.get(kind, shown[place])
     return [Slot(image, timing.image_s, timing.trial_s, index == place) for index, image in enumerate(shown)]

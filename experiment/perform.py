@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiment.frame_plan import Showing, compile_showings
+from experiment.participant import invite_participant, watch_screen
 from experiment.pixels import load_images
 from experiment.plan_folder import PlanFolder
 from experiment.recorder import FORMAT_VERSION, Hook, Recorder, RunFiles
@@ -32,7 +35,7 @@ class RunOptions:
     """How a run is shown. `trigger` and `timeout_s` override the protocol; `seed` draws the simulated participant.
 
     `safe`: triggers are ignored until the operator presses Return. `hook` is told of everything that happens. `stimuli_folder`
-    goes before every stim_file.
+    goes before every stim_file. `simulate`: a real window and trigger, but a simulated participant.
     """
 
     rehearse: bool = False
@@ -46,6 +49,7 @@ class RunOptions:
     safe: bool = False
     hook: Hook | None = None
     stimuli_folder: str = ""
+    simulate: bool = False
 
 
 def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: RunOptions, view: Observer) -> Outcome | None:
@@ -67,7 +71,8 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
         screen, open_listeners = _open_screen(protocol, source, options, files.name.stem, showings)
         stack.callback(screen.close)
         screen.preload(images)
-        known = {**describe_run(plan, trials, showings, screen, source), **describe_software(plan.folder, options.rehearse)}
+        software = describe_software(plan.folder, options.rehearse or options.simulate)
+        known = {**describe_run(plan, trials, showings, screen, source), **software}
         inputs = open_listeners()  # last, so that no trigger comes while anything else is still being prepared
         for one in inputs:
             stack.callback(one.close)
@@ -113,28 +118,20 @@ def _open_screen(
     protocol: Protocol, source: TriggerSource, options: RunOptions, stem: str, showings: Sequence[Showing]
 ) -> tuple[Screen, Callable[[], Sequence[Inputs]]]:
     """Open the screen; return it with the function that opens the inputs, to be called when the images are loaded."""
+    participant = invite_participant(protocol.probe, showings, options.seed, stem)
     if options.rehearse:
-        from experiment.rehearsal import ClockTrigger, RehearsalScreen, SimulatedParticipant, make_participant_rng
+        from experiment.rehearsal import ClockTrigger, RehearsalScreen
 
-        rng = make_participant_rng(options.seed, stem)
-        participant = SimulatedParticipant(protocol.probe, rng, catches=_find_probes(showings), seen=_find_known(showings))
-        simulated = RehearsalScreen(protocol.screen, participant)
-        delay_s = 1 + rng.random() / protocol.screen.refresh_hz  # a scanner knows nothing of the screen's refresh
-        return simulated, lambda: [participant, ClockTrigger(simulated.now_ns, protocol.timing.tr_s, delay_s)]
+        simulated = RehearsalScreen(protocol.screen)
+        phase = np.random.default_rng(options.seed).random()  # a scanner knows nothing of the screen's refresh
+        clock = (simulated.now_ns, protocol.timing.tr_s, 1 + phase / protocol.screen.refresh_hz)
+        return watch_screen(simulated, participant), lambda: [participant, ClockTrigger(*clock)]
     from experiment.screen import PsychoPyScreen
 
     window = PsychoPyScreen(protocol.screen, options.windowed, options.screen, options.screenshot)
+    if options.simulate:
+        return watch_screen(window, participant), lambda: [participant, *open_inputs(source)]
     return window, lambda: open_inputs(source)
-
-
-def _find_probes(showings: Sequence[Showing]) -> set[str]:
-    return {one.trial.stim_id for one in showings if one.trial.stim_id and one.trial.probe}
-
-
-def _find_known(showings: Sequence[Showing]) -> set[str]:
-    """Return the images that are old when they first appear: they were shown in runs before."""
-    first = {one.trial.stim_id: one.trial.probe for one in reversed(showings)}
-    return {stim_id for stim_id, probe in first.items() if stim_id and probe}
 
 
 @contextmanager

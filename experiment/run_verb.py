@@ -42,6 +42,9 @@ def run(
     practice: Annotated[
         bool, typer.Option("--practice", help="A few trials without the scanner, with the score; kept apart in sourcedata/practice.")
     ] = False,
+    simulate: Annotated[
+        bool, typer.Option("--simulate-participant", help="A real window and trigger, answered by a simulated participant.")
+    ] = False,
     hook: Annotated[
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="Told of every trigger, onset, key as FUNCTION(what, time_ns, values)."),
@@ -70,7 +73,7 @@ def run(
     refuse_recorded(files, folder)
     folder.stimuli.verify()
     prefix = "" if practice else prepare_root(bids, folder)
-    options = dataclasses.replace(options, stimuli_folder=prefix)
+    options = dataclasses.replace(options, stimuli_folder=prefix, simulate=simulate)
     try:
         with OperatorView(f"sub-{subject} run-{run_number}") as view:
             outcome = perform_run(folder, trials, files, options, view)

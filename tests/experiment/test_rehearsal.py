@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiment.participant import Participant, SimulatedParticipant
 from experiment.plan_folder import PlanFolder
 from experiment.recorder import RunFiles
-from experiment.rehearsal import Participant, SimulatedParticipant
 from experiment.stage import NS_PER_S, Frame
 from protocols.events import Events
 from protocols.protocol import Protocol

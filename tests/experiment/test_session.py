@@ -7,7 +7,7 @@ import pytest
 
 from experiment.frame_plan import Showing, compile_showings
 from experiment.recorder import Recorder, RunFiles
-from experiment.rehearsal import ClockTrigger, RehearsalScreen, SimulatedParticipant
+from experiment.rehearsal import ClockTrigger, RehearsalScreen
 from experiment.session import Run, Status
 from experiment.stage import NS_PER_S, Frame, Press
 from experiment.task import ShownTrial
@@ -60,7 +60,7 @@ def press(time_s, key, source="keyboard"):
 
 def make_screen(protocol=None):
     protocol = protocol or make_protocol()
-    screen = RehearsalScreen(protocol.screen, SimulatedParticipant(protocol.probe, np.random.default_rng(0)))
+    screen = RehearsalScreen(protocol.screen)
     screen.preload({f"a{n}": np.zeros((1, 1, 3), np.uint8) for n in range(9)} | {"a": np.zeros((1, 1, 3), np.uint8)})
     return screen
 
