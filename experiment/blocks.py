@@ -89,7 +89,12 @@ def order_kinds(cells: Sequence[str], blocks: Blocks, rng: np.random.Generator) 
 def _make_block(images: Sequence[str], probed: bool, catches: Sequence[str], protocol: Protocol, rng: np.random.Generator) -> list[Slot]:
     """Return a block's slots; its probe, if it has one, is a repeat of the image before, a catch image, or a change of the dot."""
     timing, kind = protocol.timing, protocol.probe.kind
-    shown, place = list(images), int(rng.integers(1, max(2, len(images) - 1))) if probed else -1
-    if probed and len(images) > 1:
-        shown[place] = {"one_back": shown[place - 1], "catch": str(rng.choice(list(catches))) if catches else ""}.get(kind, shown[place])
+    shown, last = list(images), len(images) - 1
+    # never the last place: the next block may begin with that image; nor one whose repeat would come a third time
+    places = [place for place in range(1, last) if images[place + 1] != images[place - 1]] or [last]
+    place = int(rng.choice(places)) if probed else -1
+    if probed and kind == "one_back" and last > 0:
+        shown[place] = shown[place - 1]
+    elif probed and kind == "catch":
+        shown[place] = str(rng.choice(list(catches)))
     return [Slot(image, timing.image_s, timing.trial_s, index == place) for index, image in enumerate(shown)]

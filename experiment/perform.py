@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,8 +24,9 @@ from experiment.stage import NS_PER_S, Inputs, Screen
 from experiment.trigger import TriggerSource, open_inputs
 from experiment.trigger_recording import write_trigger_recording
 from experiment.wait import Begun, wait_for_trigger
-from protocols.events import Events, write_sidecar
+from protocols.events import Events
 from protocols.protocol import Protocol
+from protocols.tables import write_text
 from protocols.trials import TrialList
 
 _SWITCH_S = 0.0005  # another thread may hold Python's lock this long before a flip gets it
@@ -55,7 +57,7 @@ class RunOptions:
 def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: RunOptions, view: Observer) -> Outcome | None:
     """Wait for the trigger and play a run; return how it went, or None where it was aborted before it began.
 
-    Nothing is written before the first trigger, so a run that never began can be started again.
+    No event is written before the first trigger, so a run that never began can be started again.
 
     Raises
     ------
@@ -73,6 +75,7 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
         screen.preload(images)
         software = describe_software(plan.folder, options.rehearse or options.simulate)
         known = {**describe_run(plan, trials, showings, screen, source), **software}
+        _prepare_files(files, protocol, known)
         inputs = open_listeners()  # last, so that no trigger comes while anything else is still being prepared
         for one in inputs:
             stack.callback(one.close)
@@ -82,7 +85,7 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
             return None
         is_short = len(showings) < len(trials.trials)
         end_s = _end_early(showings, protocol, trials) if is_short else trials.plan.duration_s
-        with _recording(files, begun.zero_ns, protocol, known, options.hook) as recorder:
+        with _recording(files, begun.zero_ns, options.hook) as recorder:
             run = Run(screen, inputs, source, protocol, showings, end_s, begun.zero_ns, recorder, view)
             outcome = run.play(begun.heard)
         notes = (*outcome.notes, *([recorder.hook_failure] if recorder.hook_failure else []))
@@ -134,14 +137,18 @@ def _open_screen(
     return window, lambda: open_inputs(source)
 
 
+def _prepare_files(files: RunFiles, protocol: Protocol, known: dict[str, Any]) -> None:
+    """Write what is known before the trigger: writing it afterwards would hold up the first frames."""
+    protocol.write(files.protocol)
+    write_text(json.dumps(known, indent=2) + "\n", files.prepared)
+
+
 @contextmanager
-def _recording(files: RunFiles, zero_ns: int, protocol: Protocol, known: dict[str, Any], hook: Hook | None) -> Iterator[Recorder]:
+def _recording(files: RunFiles, zero_ns: int, hook: Hook | None) -> Iterator[Recorder]:
     """Yield the run's recorder; close it whatever happens, and report what the disk refused."""
     recorder = Recorder(files, zero_ns, hook)
     try:
         recorder.note("start", zero_ns, format_version=FORMAT_VERSION, run=files.name.stem)
-        protocol.write(files.protocol)
-        write_sidecar(files.events, known)
         yield recorder
     finally:
         recorder.close()

@@ -53,6 +53,11 @@ class RunFiles:
         """The resolved protocol."""
         return self.name.path(self.root / "sourcedata", "protocol.json")
 
+    @property
+    def prepared(self) -> Path:
+        """What is known of the run before its first trigger: the events' sidecar, should the program be killed."""
+        return self.name.path(self.root / "sourcedata", "prepared.json")
+
     def exist(self) -> bool:
         """Say whether anything of the run is on disk."""
         return self.events.exists() or self.journal.exists()

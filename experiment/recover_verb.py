@@ -14,9 +14,12 @@ def recover(
     Example: experiment recover bids/sourcedata/sub-01/ses-01/func/sub-01_ses-01_task-demo_run-01_journal.jsonl
     """
     from experiment.bids_root import add_participant
-    from experiment.recovery import find_run, recover_run
+    from experiment.recovery import find_run, has_begun, put_run_aside, recover_run
 
     files = find_run(journal)
+    if not has_begun(files):
+        typer.echo(f"nothing had been shown: moved the empty journal to {put_run_aside(files)}; the run can be started again")
+        return
     events, partial = recover_run(files)
     add_participant(files.root, files.name.subject)
     if partial:

@@ -37,6 +37,11 @@ def find_run(journal: Path) -> RunFiles:
     return files
 
 
+def has_begun(files: RunFiles) -> bool:
+    """Say whether a run's journal holds anything: a kill in its very first moment leaves it empty, and nothing was shown."""
+    return b"\n" in files.journal.read_bytes() if files.journal.exists() else True
+
+
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """Read a journal; a last line that the kill cut short is left out.
 
@@ -115,11 +120,19 @@ def _follow_triggers(records: list[dict[str, Any]], tr_s: float) -> ScannerTime:
 
 
 def _read_sidecar(files: RunFiles) -> dict[str, Any]:
-    """Return the JSON written at the run's start; the table beside it may be torn, so it is not read."""
-    try:
-        return read_json(files.events.with_suffix(".json"), "recover the run again")
-    except InputError:
-        return {}
+    """Return the events' JSON, or what was written before the trigger; the table may be torn, so it is not read."""
+    for path in (files.events.with_suffix(".json"), files.prepared):
+        if path.exists():
+            return read_json(path, "restore it as it was, or take it away")
+    return {}
+
+
+def put_run_aside(files: RunFiles) -> Path:
+    """Move away what a kill left of a run in which nothing had been shown, so that it can be started again; return where to."""
+    _put_aside(files)
+    kept = files.name.path(files.root / "sourcedata", "desc-partial_journal.jsonl")
+    files.journal.replace(kept)
+    return kept
 
 
 def _put_aside(files: RunFiles) -> Path | None:

@@ -1,5 +1,6 @@
 """The verb `run`: one run of a plan in; BIDS events, frame times, a journal and the resolved protocol out."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +11,11 @@ from protocols.errors import InputError
 from protocols.run_name import RunName
 
 if TYPE_CHECKING:
+    from experiment.perform import RunOptions
     from experiment.plan_folder import PlanFolder
     from experiment.recorder import RunFiles
     from experiment.session import Outcome
+    from protocols.trials import TrialList
 
 
 def run(
@@ -54,10 +57,9 @@ def run(
 
     Example: experiment run plan/ --subject 01 --session 01 --run 1 --bids bids/ --trigger serial:/dev/ttyUSB0
     """
-    from experiment.bids_root import add_participant, prepare_root
+    from experiment.bids_root import prepare_root
     from experiment.hook import load_hook
-    from experiment.operator_view import OperatorView
-    from experiment.perform import RunOptions, perform_run
+    from experiment.perform import RunOptions
     from experiment.plan_folder import PlanFolder
     from experiment.practice import prepare_practice
     from experiment.recorder import RunFiles
@@ -74,16 +76,30 @@ def run(
     folder.stimuli.verify()
     prefix = "" if practice else prepare_root(bids, folder)
     options = dataclasses.replace(options, stimuli_folder=prefix, simulate=simulate)
-    try:
-        with OperatorView(f"sub-{subject} run-{run_number}") as view:
-            outcome = perform_run(folder, trials, files, options, view)
-    finally:
-        if files.exist() and not practice:  # a run that never began leaves no participant behind
-            add_participant(bids, subject)
+    outcome = _record(folder, trials, files, options, practice)
     if outcome is None:
         typer.echo("aborted before the first trigger: nothing was recorded, the run can be started again")
     else:
         _print_outcome(outcome, files)
+
+
+def _record(folder: "PlanFolder", trials: "TrialList", files: "RunFiles", options: "RunOptions", practice: bool) -> "Outcome | None":
+    """Perform the run under the operator's eyes; whoever was shown anything is a participant, however it ended."""
+    from experiment.bids_root import add_participant
+    from experiment.operator_view import OperatorView
+    from experiment.perform import perform_run
+
+    try:
+        with OperatorView(f"sub-{files.name.subject} run-{files.name.run}") as view:
+            return perform_run(folder, trials, files, options, view)
+    except InputError as refusal:
+        if files.exist():
+            refusal.add_note(f"once that is mended: experiment recover {files.journal}")
+        raise
+    finally:
+        if files.exist() and not practice:  # a run that never began leaves no participant behind
+            with contextlib.suppress(OSError):  # a full disk was told of already, and `recover` adds the participant
+                add_participant(files.root, files.name.subject)
 
 
 def choose_trigger(given: "list[str] | None") -> str | None:
