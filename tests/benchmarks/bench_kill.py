@@ -7,8 +7,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -72,7 +70,7 @@ def kill_once(plan: Path, folder: Path, delay_s: float) -> Killed:
         _wait_for(truth, process)
         time.sleep(delay_s)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.communicate()
     return compare(RunFiles(bids, NAME), [json.loads(line) for line in truth.read_text().splitlines()])
 

@@ -31,7 +31,7 @@ class WallClockScreen(rehearsal.RehearsalScreen):
     def flip(self, frame: Frame) -> int:
         """Wait for the next refresh."""
         due_ns = self.predict_ns()
-        time.sleep((due_ns - time.monotonic_ns()) / 1e9)
+        time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
         if _told >= 0 and frame.image:
             os.write(_told, (json.dumps([frame.image, due_ns]) + "\n").encode())
         return due_ns
