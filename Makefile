@@ -16,7 +16,7 @@ VWAM ?=
 HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-speed system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-speed system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -56,6 +56,15 @@ bench-drive: $(READY)
 # Equal photometry and what it costs, images made again, the check of a large set; on the brain of bench-drive
 bench-photometry: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_photometry
+
+# A session at the scanner: triggers, clocks, pixels, timing, kills, seeds of every protocol, a whole run; about an hour, alone on the machine
+bench-scanner: $(READY) system
+	$(BIN)/python -m tests.benchmarks.bench_triggers
+	$(BIN)/python -m tests.benchmarks.bench_pixels
+	$(BIN)/python -m tests.benchmarks.bench_timing
+	$(BIN)/python -m tests.benchmarks.bench_kill
+	$(BIN)/python -m tests.benchmarks.bench_protocols
+	$(BIN)/python -m tests.benchmarks.bench_session
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)

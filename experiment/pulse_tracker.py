@@ -176,17 +176,7 @@ class PulseTracker:
 
     def _place_again(self, tr_s: float) -> None:
         """Follow a new grid from the pulse on from which it explains the intervals better than the old one."""
-        change_s = abs(tr_s - self._tr_s)
-        tolerance_s = min(0.3 * change_s, 0.05 * tr_s) if change_s > _OTHER * tr_s else 0.05 * tr_s
-        begin = len(self._heads) - 1
-        while begin > 0:
-            interval_s = self._times_s[self._heads[begin]] - self._times_s[self._heads[begin - 1]]
-            new, old = (max(1, round(interval_s / one)) for one in (tr_s, self._tr_s))
-            if abs(interval_s - new * tr_s) > new * tolerance_s:
-                break
-            if old < new and abs(interval_s - old * self._tr_s) <= tolerance_s:
-                break  # the old grid explains it with fewer lost pulses
-            begin -= 1
+        begin = self._find_begin(tr_s)
         placed = self._heads[begin:]
         volume = self._number_first(placed[0])
         for one in range(placed[0], len(self._volumes)):
@@ -198,6 +188,20 @@ class PulseTracker:
         for before, one in zip([placed[0], *placed], placed, strict=False):
             volume += round((self._times_s[one] - self._times_s[before]) / tr_s)
             self._accept(one, volume, 0.0)
+
+    def _find_begin(self, tr_s: float) -> int:
+        """Return the place among the heads from which on the grid of a TR in s explains every interval."""
+        change_s = abs(tr_s - self._tr_s)
+        tolerance_s = min(0.3 * change_s, 0.05 * tr_s) if change_s > _OTHER * tr_s else 0.05 * tr_s
+        intervals_s = np.diff([self._times_s[one] for one in self._heads])
+        new, old = (np.maximum(1, np.round(intervals_s / one)) for one in (tr_s, self._tr_s))
+        explained = np.abs(intervals_s - new * tr_s) <= np.minimum(new * tolerance_s, _TOLERANCE * tr_s)
+        # the old grid with fewer lost pulses; one such interval alone is a lost pulse of the new grid
+        simpler = (old < new) & (np.abs(intervals_s - old * self._tr_s) <= tolerance_s)
+        begin = len(intervals_s)
+        while begin > 0 and explained[begin - 1] and not (simpler[begin - 1] and begin > 1 and simpler[begin - 2]):
+            begin -= 1
+        return begin
 
     def _number_first(self, first: int) -> int:
         """Return the volume of the first pulse of a new part; where hardly anything came before, that was an accident and goes."""
