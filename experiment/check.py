@@ -1,50 +1,27 @@
 """Go or no-go, without a display: a plan folder in, one finding per item out, each with what to do."""
 
 import math
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib import metadata, util
+from collections.abc import Iterator
 from pathlib import Path
 
 from experiment.cells import find_cells, select_own
-from experiment.geometry import fit_image, measure_screen
-from experiment.keyboard import INSTALL_HINT
+from experiment.finding import Finding, Remark, examine
+from experiment.geometry import fit_image, measure_patch, measure_screen
+from experiment.machine_check import check_data_set, check_machine, check_trigger
 from experiment.plan_folder import PlanFolder
 from experiment.rules import check_presentations, check_run
-from experiment.trigger import TriggerSource
 from protocols.errors import InputError
-from protocols.protocol import Protocol
 from protocols.provenance import Provenance
 
-_WANTED_BYTES = 1_000_000_000  # a session leaves a few megabytes; less than this means a disk about to fill up
+_MUCH_TEXTURE_BYTES, _MOST_TEXTURE_BYTES = 512_000_000, 4_000_000_000
 _TOLERANCE_S = 1e-6
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One item of the list: whether it is go, what was found, and for a no-go what to do."""
-
-    item: str
-    go: bool
-    found: str
-
-
-def examine(item: str, look: Callable[[], str]) -> Finding:
-    """Return what `look` found; an `InputError` that it raises is the no-go and its remedy."""
-    try:
-        return Finding(item, True, look())
-    except InputError as problem:
-        return Finding(item, False, str(problem))
-
-
-def check_plan(folder: Path) -> Iterator[Finding]:
-    """Check everything that needs no display. Where the plan cannot be read, only that is found."""
+def check_plan(folder: Path, bids: Path | None = None, subject: str | None = None, session: str | None = None) -> Iterator[Finding]:
+    """Check everything that needs no window. Where the plan cannot be read, only that and the computer is looked at."""
     complete = examine("plan complete", lambda: _check_complete(folder))
     yield complete
-    yield examine("PsychoPy", find_psychopy)
-    yield examine("psychtoolbox", find_psychtoolbox)
-    yield examine("disk space", lambda: check_disk(folder))
+    yield from check_machine(folder)
     if not complete.go:
         return
     plan = PlanFolder.read(folder)
@@ -52,7 +29,12 @@ def check_plan(folder: Path) -> Iterator[Finding]:
     yield examine("images", lambda: _check_images(plan))
     yield examine("run length", lambda: _check_length(plan))
     yield examine("visual angle", lambda: check_angle(plan))
+    yield examine("photodiode", lambda: check_photodiode(plan))
+    yield examine("texture memory", lambda: check_textures(plan))
+    yield examine("luminance table", lambda: check_luminance(plan))
     yield examine("trigger", lambda: check_trigger(plan.protocol))
+    if bids is not None:
+        yield examine("data set", lambda: check_data_set(plan, bids, subject, session))
 
 
 def check_angle(plan: PlanFolder) -> str:
@@ -65,8 +47,8 @@ def check_angle(plan: PlanFolder) -> str:
     """
     screen = plan.protocol.screen
     width_deg, height_deg = measure_screen(screen)
-    for width, height in set(zip(plan.stimuli.table["width_px"], plan.stimuli.table["height_px"], strict=True)):
-        shown = fit_image(int(width), int(height), screen)
+    for width, height in _list_sizes(plan):
+        shown = fit_image(width, height, screen)
         if shown[0] > screen.width_px or shown[1] > screen.height_px:
             raise InputError(
                 f"[screen] size_deg {screen.size_deg:g} makes an image {shown[0]} x {shown[1]} px, the screen has {screen.width_px} x "
@@ -75,62 +57,64 @@ def check_angle(plan: PlanFolder) -> str:
     return f"images {screen.size_deg:g} deg on a screen of {width_deg:.1f} x {height_deg:.1f} deg"
 
 
-def check_trigger(protocol: Protocol) -> str:
-    """Check the trigger's source against the response keys.
+def check_photodiode(plan: PlanFolder) -> str:
+    """Check that the photodiode's patch covers no part of an image.
 
     Raises
     ------
     InputError
-        When they collide, or the serial port does not exist.
+        When it does.
     """
-    source = TriggerSource.parse(protocol.trigger.source)
-    source.refuse_collision(protocol.probe.keys)
-    if source.kind == "serial" and not Path(source.name).exists():
-        raise InputError(f"[trigger] source: {source.name} does not exist; plug the trigger box in, or give 'experiment run' a --trigger")
-    return f"{source.describe()}; responses {', '.join(protocol.probe.keys)}"
+    screen = plan.protocol.screen
+    if not screen.photodiode:
+        return "no patch"
+    patch_px = measure_patch(screen)
+    for width, height in _list_sizes(plan):
+        shown = fit_image(width, height, screen)
+        if patch_px > (screen.width_px - shown[0]) / 2 and patch_px > (screen.height_px - shown[1]) / 2:
+            raise InputError(
+                f"[screen] photodiode: a patch of {patch_px} px in a corner covers part of an image of {shown[0]} x {shown[1]} px; "
+                "lower photodiode_deg or size_deg, or take the patch out"
+            )
+    return f"{patch_px} px, {screen.photodiode.replace('_', ' ')}"
 
 
-def check_disk(folder: Path) -> str:
-    """Check that the disk has room for the data.
+def check_textures(plan: PlanFolder) -> str | Remark:
+    """Check that the images of the largest run fit a graphics card.
 
     Raises
     ------
     InputError
-        When less than a gigabyte is free.
+        When they need more memory than any display card of a scanner has to give.
     """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if free < _WANTED_BYTES:
-        raise InputError(f"{there}: {free / 1e9:.2f} GB free; free at least {_WANTED_BYTES / 1e9:g} GB before the participant lies down")
-    return f"{free / 1e9:.0f} GB free"
+    table = plan.stimuli.table.set_index("stim_id")
+    screen = plan.protocol.screen
+    rows = zip(table.index, table["width_px"], table["height_px"], strict=True)
+    sizes = {stim_id: fit_image(int(width), int(height), screen) for stim_id, width, height in rows}
+    most = 0
+    for name in plan.names:
+        shown = set(plan.read_run(name).trials["stim_id"].dropna())
+        most = max(most, sum(4 * sizes[stim_id][0] * sizes[stim_id][1] for stim_id in shown))
+    words = f"{most / 1e6:.0f} MB for the run with most images"
+    if most > _MOST_TEXTURE_BYTES:
+        raise InputError(f"{words}; a run may have {_MOST_TEXTURE_BYTES / 1e9:g} GB: show fewer or smaller images per run")
+    return Remark(f"{words}: be sure that the graphics card has as much") if most > _MUCH_TEXTURE_BYTES else words
 
 
-def find_psychopy() -> str:
-    """Return PsychoPy's version.
-
-    Raises
-    ------
-    InputError
-        When it is not installed.
-    """
-    if util.find_spec("psychopy") is None:
-        raise InputError(f"PsychoPy is not installed; {INSTALL_HINT}")
-    return metadata.version("psychopy")
+def check_luminance(plan: PlanFolder) -> str | Remark:
+    """Say on which display's luminance the images were matched."""
+    photometry = plan.stimuli.description.get("photometry")
+    if not isinstance(photometry, dict):
+        return Remark("the set does not say on which display its luminance holds; match it on the scanner's measured table")
+    if photometry.get("curve"):
+        return f"the images were made for a measured table of {len(photometry['curve']['level'])} levels"
+    curve = f"gamma {photometry['gamma']:g}" if photometry.get("gamma") else "sRGB"
+    return Remark(f"the images were made for {curve}, not for a measured table: measure the scanner's display and give luminance_table")
 
 
-def find_psychtoolbox() -> str:
-    """Import psychtoolbox and return its version.
-
-    Raises
-    ------
-    InputError
-        When it cannot be imported; the usual cause is a missing libjack.
-    """
-    try:
-        import psychtoolbox  # noqa: F401
-    except ImportError as problem:
-        raise InputError(f"psychtoolbox cannot be imported ({problem}); {INSTALL_HINT}") from None
-    return metadata.version("psychtoolbox")
+def _list_sizes(plan: PlanFolder) -> list[tuple[int, int]]:
+    pairs = zip(plan.stimuli.table["width_px"], plan.stimuli.table["height_px"], strict=True)
+    return sorted({(int(width), int(height)) for width, height in pairs})
 
 
 def _check_complete(folder: Path) -> str:

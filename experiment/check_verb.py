@@ -16,7 +16,7 @@ from protocols.program import EXIT_REFUSED
 from protocols.tables import write_text
 
 if TYPE_CHECKING:
-    from experiment.check import Finding
+    from experiment.finding import Finding
 
 
 def check(
@@ -26,6 +26,9 @@ def check(
     ] = False,
     windowed: Annotated[bool, typer.Option(help="With --display: a window instead of the full screen.")] = False,
     screen: Annotated[int, typer.Option(min=0, help="With --display: which screen, from 0.")] = 0,
+    bids: Annotated[Path | None, typer.Option(metavar="ROOT", help="The data set to record in: is there room for these runs?")] = None,
+    subject: Annotated[str | None, typer.Option(help="With --bids: this subject's runs only.")] = None,
+    session: Annotated[str | None, typer.Option(help="With --bids: this session's runs only.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the findings as JSON.")] = None,
 ) -> None:
     """Say go or no-go, item by item, before a participant lies down; exit status 0 only when every item is go.
@@ -34,7 +37,7 @@ def check(
     """
     from experiment.check import check_plan
 
-    findings = list(check_plan(plan))
+    findings = list(check_plan(plan, bids, subject, session))
     if display and findings[0].go:
         findings.extend(_check_display(plan, windowed, screen))
     _print_findings(findings)
@@ -58,10 +61,16 @@ def _check_display(folder: Path, windowed: bool, index: int) -> "Iterator[Findin
         yield from check_display_items(plan, windowed, index, lambda number: progress.update(task, completed=number))
 
 
+def _mark(finding: "Finding") -> str:
+    if not finding.go:
+        return "[bold red]NO-GO[/]"
+    return "[yellow]note[/]" if finding.note else "[green]go[/]"
+
+
 def _print_findings(findings: "list[Finding]") -> None:
     table = Table(show_lines=False)
     for column in ("item", "", "found"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(finding.item, "[green]go[/]" if finding.go else "[bold red]NO-GO[/]", finding.found)
+        table.add_row(finding.item, _mark(finding), finding.found)
     Console().print(table)

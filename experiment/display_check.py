@@ -3,14 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from experiment.check import Finding, examine
+from experiment.finding import Finding, Remark, examine
 from experiment.keyboard import Keyboard
-from experiment.pixels import describe_difference, load_pixels, place_centered
+from experiment.pixels import load_images
 from experiment.plan_folder import PlanFolder
+from experiment.proof import prove_images
 from protocols.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _REFRESH_TOLERANCE = 0.02  # of nominal: 59.94 Hz is 60 Hz, 50 or 75 Hz is not
 _SELF_TEST_KEY = "Shift_L"  # types nothing anywhere
 _SELF_TEST_S = 2.0
+_BATCH = 40
 
 
 def check_display_items(plan: PlanFolder, windowed: bool, index: int, tell: Callable[[int], None]) -> Iterator[Finding]:
@@ -35,6 +36,8 @@ def check_display_items(plan: PlanFolder, windowed: bool, index: int, tell: Call
     if not opened:
         return
     try:
+        yield examine("screens", lambda: check_screens(plan, index))
+        yield examine("graphics", lambda: check_largest_texture(plan, opened[0]))
         yield examine("refresh", lambda: check_refresh(opened[0].measured_hz, plan.protocol.screen.refresh_hz, opened[0].is_paced))
         yield examine("keyboard", check_keyboard)
         yield examine("pixels", lambda: check_pixels(plan, opened[0], tell))
@@ -42,7 +45,19 @@ def check_display_items(plan: PlanFolder, windowed: bool, index: int, tell: Call
         opened[0].close()
 
 
-def check_refresh(measured_hz: float, nominal_hz: float, is_paced: bool) -> str:
+def check_screens(plan: PlanFolder, index: int) -> str | Remark:
+    """Name the screens, and say where the one chosen has not the protocol's size."""
+    from experiment.screen import list_screens
+
+    sizes = list_screens()
+    words = ", ".join(f"{number}: {width} x {height} px" for number, (width, height) in enumerate(sizes))
+    wanted = (plan.protocol.screen.width_px, plan.protocol.screen.height_px)
+    if sizes[index] != wanted:
+        return Remark(f"{words}; the protocol's is {wanted[0]} x {wanted[1]} px: only a window of that size can be shown here")
+    return f"{words}; screen {index} is used"
+
+
+def check_refresh(measured_hz: float, nominal_hz: float, is_paced: bool) -> str | Remark:
     """Check the measured refresh against the protocol's, in Hz.
 
     Raises
@@ -51,7 +66,7 @@ def check_refresh(measured_hz: float, nominal_hz: float, is_paced: bool) -> str:
         When they differ by over 2 percent and the flips are held back by a display at all.
     """
     if is_paced:
-        return f"no vertical blank ({measured_hz:.0f} flips per second): paced at {nominal_hz:g} Hz; do not scan with this display"
+        return Remark(f"no vertical blank ({measured_hz:.0f} flips per second): paced at {nominal_hz:g} Hz; do not scan with this display")
     if abs(measured_hz / nominal_hz - 1) > _REFRESH_TOLERANCE:
         raise InputError(
             f"the display refreshes at {measured_hz:.2f} Hz, [screen] refresh_hz says {nominal_hz:g}; set the display or the protocol, "
@@ -87,28 +102,31 @@ def check_pixels(plan: PlanFolder, screen: "PsychoPyScreen", tell: Callable[[int
     InputError
         Naming the first image that is not shown as it is.
     """
-    settings = plan.protocol.screen
-    for number, stim_id in enumerate(plan.stimuli.table["stim_id"], 1):
-        pixels = load_pixels(plan.stimuli.image_path(stim_id), settings)
-        compare_drawn(screen, stim_id, pixels, settings.background)
-        tell(number)
+    settings, names = plan.protocol.screen, list(plan.stimuli.table["stim_id"])
+    for first in range(0, len(names), _BATCH):  # a few at a time: a set may have more images than a card has room for
+        images = load_images(plan.stimuli, names[first : first + _BATCH], settings)
+        screen.preload(images)
+        prove_images(screen, images, settings.background, partial(_tell_after, tell, first))
+        screen.forget_images()
     resampled = "" if _all_native(plan) else "; files of another size are resampled before the run and compared as such"
-    return f"{len(plan.stimuli.table)} images drawn, every pixel as in the file{resampled}"
+    return f"{len(names)} images drawn, every pixel as in the file{resampled}"
 
 
-def compare_drawn(screen: "PsychoPyScreen", stim_id: str, pixels: np.ndarray, background: int) -> None:
-    """Draw one image and compare the whole back buffer with what it should hold.
+def check_largest_texture(plan: PlanFolder, screen: "PsychoPyScreen") -> str:
+    """Check the images' sizes against the largest texture that the graphics driver takes.
 
     Raises
     ------
     InputError
-        When a pixel differs.
+        When one is larger.
     """
-    screen.preload({stim_id: pixels})
-    width, height = screen.size_px
-    difference = describe_difference(screen.read_drawn(stim_id), place_centered(pixels, background, width, height))
-    if difference:
-        raise InputError(f"image {stim_id!r} is not shown as it is: {difference}; switch off color profiles and scaling of the display")
+    largest = screen.largest_texture_px
+    widest = max(int(side) for side in (*plan.stimuli.table["width_px"], *plan.stimuli.table["height_px"]))
+    if widest > largest:
+        raise InputError(
+            f"the graphics driver takes textures of {largest} px at most, the set has images of {widest} px; make smaller ones"
+        )
+    return f"{screen.renderer}; textures of up to {largest} px"
 
 
 def _hear_injected_key(keyboard: Keyboard) -> bool:
@@ -122,6 +140,10 @@ def _hear_injected_key(keyboard: Keyboard) -> bool:
                 return True
             time.sleep(0.01)
     return False
+
+
+def _tell_after(tell: Callable[[int], None], before: int, number: int) -> None:
+    tell(before + number)
 
 
 def _all_native(plan: PlanFolder) -> bool:

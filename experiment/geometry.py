@@ -30,6 +30,11 @@ def measure_screen(screen: Screen) -> tuple[float, float]:
     return convert_px_to_deg(screen.width_px, screen), convert_px_to_deg(screen.height_px, screen)
 
 
+def measure_patch(screen: Screen) -> int:
+    """Return the side in whole pixels of the photodiode's patch."""
+    return max(1, round(convert_deg_to_px(screen.photodiode_deg, screen)))
+
+
 def fit_image(width_px: int, height_px: int, screen: Screen) -> tuple[int, int]:
     """Return the size in whole pixels at which an image is drawn: `size_deg` wide, its own proportions."""
     shown_width = max(1, round(convert_deg_to_px(screen.size_deg, screen)))

@@ -16,6 +16,7 @@ from experiment.frame_plan import Showing, compile_showings
 from experiment.participant import invite_participant, watch_screen
 from experiment.pixels import load_images
 from experiment.plan_folder import PlanFolder
+from experiment.proof import prove_images
 from experiment.recorder import FORMAT_VERSION, Hook, Recorder, RunFiles
 from experiment.scanner_events import convert_events
 from experiment.session import Observer, Outcome, Run
@@ -73,8 +74,9 @@ def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: R
         screen, open_listeners = _open_screen(protocol, source, options, files.name.stem, showings)
         stack.callback(screen.close)
         screen.preload(images)
+        proof = prove_images(screen, images, protocol.screen.background)
         software = describe_software(plan.folder, options.rehearse or options.simulate)
-        known = {**describe_run(plan, trials, showings, screen, source), **software}
+        known = {**describe_run(plan, trials, showings, screen, source, proof), **software}
         _prepare_files(files, protocol, known)
         inputs = open_listeners()  # last, so that no trigger comes while anything else is still being prepared
         for one in inputs:

@@ -31,18 +31,23 @@ def load_images(stimuli: StimulusSet, stim_ids: Iterable[str], screen: Screen) -
 def place_centered(image: np.ndarray, background: int, width_px: int, height_px: int) -> np.ndarray:
     """Return a whole screen, height x width x 3, with `image` in its center (an odd remainder goes right and below)."""
     canvas = np.full((height_px, width_px, 3), background, dtype=np.uint8)
+    canvas[find_place(image, width_px, height_px)] = image
+    return canvas
+
+
+def find_place(image: np.ndarray, width_px: int, height_px: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a screen that an image in its center takes."""
     height, width = image.shape[:2]
     top, left = (height_px - height) // 2, (width_px - width) // 2
-    canvas[top : top + height, left : left + width] = image
-    return canvas
+    return slice(top, top + height), slice(left, left + width)
 
 
 def describe_difference(shown: np.ndarray, expected: np.ndarray) -> str | None:
     """Say how two screens differ, or None where every pixel is the same."""
     if shown.shape != expected.shape:
         return f"the screen is {shown.shape[1]} x {shown.shape[0]} px, expected {expected.shape[1]} x {expected.shape[0]}"
-    difference = np.abs(shown.astype(np.int16) - expected)
-    if not difference.any():
+    if np.array_equal(shown, expected):
         return None
+    difference = np.abs(shown.astype(np.int16) - expected)
     pixels = int(difference.any(axis=2).sum())
     return f"{pixels} pixels differ, by up to {int(difference.max())} of 255"

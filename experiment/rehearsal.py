@@ -58,6 +58,9 @@ class RehearsalScreen:
         """Remember which images may be shown."""
         self._loaded = frozenset(images)
 
+    def read_drawn(self, image: str) -> None:
+        """Return None: nothing is drawn in a rehearsal."""
+
     def predict_ns(self) -> int:
         """Return the time of the next refresh."""
         return self._now_ns + self._period_ns

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from experiment.geometry import convert_deg_to_px
+from experiment.geometry import convert_deg_to_px, measure_patch
 from experiment.keyboard import INSTALL_HINT
 from experiment.stage import NS_PER_S, Frame
 from protocols.errors import InputError
@@ -49,6 +49,7 @@ class PsychoPyScreen:
         self._flip_ns = 0
         self._next_ns = time.monotonic_ns()
         self._dot, self._changed_dot = self._make_dot(_DOT), self._make_dot(_CHANGED_DOT)
+        self._patches = self._make_patches() if settings.photodiode else None
         self._text = self._visual.TextStim(
             self._window, text="", units="pix", height=settings.height_px / 32, wrapWidth=settings.width_px * 0.8
         )
@@ -76,6 +77,28 @@ class PsychoPyScreen:
             self._textures[stim_id] = self._make_texture(pixels)
             self._textures[stim_id].draw()
         self._window.clearBuffer()
+
+    def forget_images(self) -> None:
+        """Give the textures back."""
+        for texture in self._textures.values():
+            texture.clearTextures()
+        self._textures.clear()
+
+    @property
+    def largest_texture_px(self) -> int:
+        """The largest side of a texture that the graphics driver takes."""
+        from pyglet import gl  # type: ignore[import-untyped]
+
+        largest = gl.GLint()
+        gl.glGetIntegerv(gl.GL_MAX_TEXTURE_SIZE, largest)
+        return int(largest.value)
+
+    @property
+    def renderer(self) -> str:
+        """The graphics card, as its driver names it."""
+        from pyglet.gl import gl_info  # type: ignore[import-untyped]
+
+        return str(gl_info.get_renderer())
 
     def predict_ns(self) -> int:
         """Return the time at which the next flip will appear, unless it is missed."""
@@ -129,6 +152,8 @@ class PsychoPyScreen:
         if frame.image is not None:
             self._textures[frame.image].draw()
         (self._changed_dot if frame.changed_dot else self._dot).draw()
+        if self._patches:
+            self._patches[frame.image is not None].draw()
 
     def _stamp(self) -> None:
         self._flip_ns = time.monotonic_ns()
@@ -141,6 +166,15 @@ class PsychoPyScreen:
         return self._visual.ImageStim(
             self._window, image=Image.fromarray(pixels), size=(width, height), pos=offset, units="pix", interpolate=False
         )
+
+    def _make_patches(self) -> tuple[Any, Any]:
+        """Return the photodiode's patch, black and white, in its corner."""
+        side, (width, height) = measure_patch(self._settings), self.size_px
+        right, top = "right" in self._settings.photodiode, "top" in self._settings.photodiode
+        place = ((width - side) / 2 * (1 if right else -1), (height - side) / 2 * (1 if top else -1))
+        look = {"width": side, "height": side, "pos": place, "units": "pix", "colorSpace": "rgb255", "lineColor": None}
+        black, white = (self._visual.Rect(self._window, fillColor=[level] * 3, **look) for level in (0, 255))
+        return black, white
 
     def _make_dot(self, color: tuple[int, int, int]) -> Any:
         radius = convert_deg_to_px(self._settings.fixation_deg, self._settings) / 2
@@ -215,13 +249,18 @@ def check_display() -> None:
         raise InputError(f"{problem}; set DISPLAY to a running screen's, or, {_REHEARSE_HINT}") from None
 
 
-def _check_screen_index(index: int) -> None:
-    """PsychoPy silently opens screen 0 where the one asked for does not exist."""
+def list_screens() -> list[tuple[int, int]]:
+    """Return the width and height in px of every screen of the display."""
     import pyglet  # type: ignore[import-untyped]
 
-    screens = pyglet.canvas.get_display().get_screens()
+    return [(int(screen.width), int(screen.height)) for screen in pyglet.canvas.get_display().get_screens()]
+
+
+def _check_screen_index(index: int) -> None:
+    """PsychoPy silently opens screen 0 where the one asked for does not exist."""
+    screens = list_screens()
     if not 0 <= index < len(screens):
-        found = ", ".join(f"{number}: {screen.width} x {screen.height} px" for number, screen in enumerate(screens))
+        found = ", ".join(f"{number}: {width} x {height} px" for number, (width, height) in enumerate(screens))
         raise InputError(f"screen {index} does not exist; found {found}; give another --screen")
 
 

@@ -1,6 +1,6 @@
 """What the events' JSON says of a run beyond its columns: presentation, geometry, images by hash, task score, how it ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,18 @@ from protocols.trials import TrialList
 UNFINISHED = "unfinished: the program was stopped from outside; 'experiment recover' completes the events from the journal"
 
 
-def describe_run(plan: PlanFolder, trials: TrialList, showings: Sequence[Showing], screen: Screen, source: TriggerSource) -> dict[str, Any]:
-    """Return what is known before the first trial. Sizes in px and degrees, the screen in meters as BIDS has it."""
+def describe_run(
+    plan: PlanFolder,
+    trials: TrialList,
+    showings: Sequence[Showing],
+    screen: Screen,
+    source: TriggerSource,
+    proof: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Return what is known before the first trial. Sizes in px and degrees, the screen in meters as BIDS has it.
+
+    `proof` is the sha256 of each image's pixels as they were read back from the window (see `prove_images`).
+    """
     settings = plan.protocol.screen
     height_cm = settings.height_px * settings.width_cm / settings.width_px
     geometry = {"ScreenSize": [round(settings.width_cm / 100, 5), round(height_cm / 100, 5)], "ScreenDistance": settings.distance_cm / 100}
@@ -27,7 +37,7 @@ def describe_run(plan: PlanFolder, trials: TrialList, showings: Sequence[Showing
     return {
         "TaskName": plan.protocol.task,
         "StimulusPresentation": {**screen.describe(), **geometry, "ScreenSizeDegrees": [round(width_deg, 4), round(height_deg, 4)]},
-        "ImagePresentation": _describe_images(plan, showings),
+        "ImagePresentation": {**_describe_images(plan, showings), "ShownPixelsSha256": proof},
         "Trigger": {"Source": source.describe(), "DummyVolumes": plan.protocol.trigger.dummy_volumes},
         "Task": describe_task(plan.protocol),
         "Plan": {"StimulusSetSha256": trials.plan.set_sha256, "Seed": trials.plan.seed, "Volumes": trials.plan.volumes},

@@ -45,6 +45,9 @@ class Screen(Protocol):
     def preload(self, images: Mapping[str, np.ndarray]) -> None:
         """Take every image (stim_id -> height x width x 3, uint8, in the size in which it is shown) before the trigger."""
 
+    def read_drawn(self, image: str) -> np.ndarray | None:
+        """Draw an image without the dot and return the back buffer: height x width x 3, uint8; None where there is no window."""
+
     def predict_ns(self) -> int:
         """Return the time at which the next flip will appear, unless it is missed."""
 

@@ -97,13 +97,20 @@ def open_inputs(source: TriggerSource) -> list[Inputs]:
     """
     keyboard = Keyboard()
     try:
-        return [keyboard, *_open_device(source)]
+        return [keyboard, *open_device(source)]
     except InputError:
         keyboard.close()
         raise
 
 
-def _open_device(source: TriggerSource) -> list[Inputs]:
+def open_device(source: TriggerSource) -> list[Inputs]:
+    """Open a trigger's own device; none where it is the keyboard.
+
+    Raises
+    ------
+    InputError
+        When it cannot be opened.
+    """
     if source.kind == "serial":
         return [SerialPort(source.name, source.baud)]
     if source.kind == "parallel":

@@ -34,6 +34,10 @@ class Screen:
     background: int = Field(default=127, ge=0, le=255)
     """Gray level of the background, 0-255."""
     fixation_deg: float = Field(default=0.2, gt=0)
+    photodiode: Literal["", "top_left", "top_right", "bottom_left", "bottom_right"] = ""
+    """Corner of a patch that is white while an image is shown and black otherwise."""
+    photodiode_deg: float = Field(default=1.0, gt=0)
+    """The patch's side."""
 
 
 @config

@@ -71,7 +71,7 @@ def kill_once(plan: Path, folder: Path, delay_s: float) -> Killed:
         time.sleep(delay_s)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     return compare(RunFiles(bids, NAME), [json.loads(line) for line in truth.read_text().splitlines()])
 
 

@@ -5,9 +5,10 @@ from collections import namedtuple
 
 import pytest
 
-from experiment import check
-from experiment.check import check_disk, check_plan
+from experiment import machine_check
+from experiment.check import check_plan
 from experiment.display_check import check_refresh
+from experiment.machine_check import check_disk
 from experiment.plan_folder import PlanFolder
 from experiment.rules import check_run
 from protocols.errors import InputError
@@ -44,7 +45,9 @@ def test_clean_plan_is_go(experiment, plan, tmp_path):
     assert out.splitlines()[-1] == "go"
     written = json.loads((tmp_path / "check.json").read_text())
     assert written["go"] is True
-    items = ["plan complete", "PsychoPy", "psychtoolbox", "disk space", "trial lists", "images", "run length", "visual angle", "trigger"]
+    machine = ["PsychoPy", "psychtoolbox", "disk space", "clock", "load", "compositor"]
+    images = ["trial lists", "images", "run length", "visual angle", "photodiode", "texture memory", "luminance table", "trigger"]
+    items = ["plan complete", *machine, *images]
     assert [finding["item"] for finding in written["findings"]] == items
 
 
@@ -146,7 +149,7 @@ def test_full_disk_is_no_go(plan, monkeypatch):
 def test_missing_libraries_are_no_go_with_what_to_install(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "psychtoolbox", None)
     assert "apt-get install libjack-jackd2-0" in find(plan, "psychtoolbox").found
-    monkeypatch.setattr(check.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine_check.util, "find_spec", lambda name: None)
     assert "PsychoPy is not installed; install it with: pip install 'voxdrive[experiment]'" in find(plan, "PsychoPy").found
 
 
@@ -154,7 +157,7 @@ def test_refresh_against_nominal():
     assert check_refresh(59.94, 60, is_paced=False) == "59.94 Hz"
     with pytest.raises(InputError, match=r"refreshes at 30.00 Hz, \[screen\] refresh_hz says 60; .* compositor"):
         check_refresh(30, 60, is_paced=False)
-    assert "do not scan with this display" in check_refresh(450, 60, is_paced=True)
+    assert "do not scan with this display" in check_refresh(450, 60, is_paced=True).words
 
 
 def test_no_display_is_no_go_and_run_says_that_a_rehearsal_works(experiment, plan, tmp_path, monkeypatch):

@@ -18,52 +18,32 @@ pytestmark = pytest.mark.display
 NAME = RunName("01", "01", "short", 1)
 SCREEN = {"width_px": 320, "height_px": 240, "width_cm": 40, "distance_cm": 100, "size_deg": 3.0}
 
-COMPARE = """
-import numpy as np
-from experiment.display_check import compare_drawn
+REFUSED = """
 from experiment.screen import PsychoPyScreen
 from protocols.errors import InputError
 from protocols.protocol import Screen
-
-screen = PsychoPyScreen(Screen(width_px=320, height_px=240), windowed=True)
-rng = np.random.default_rng(1)
-for width, height in [(64, 64), (65, 65), (64, 65), (101, 80), (1, 1), (320, 240), (319, 239)]:
-    pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    compare_drawn(screen, "a", pixels, 127)
-    print("same", width, height)
-
-def expect_refusal(what, background=127, spoil=lambda: None, pixels=pixels):
-    drawn = screen.read_drawn
-    screen.read_drawn = lambda image: spoil(drawn(image))
+for options in ({"windowed": True, "index": 3}, {"windowed": False}):
     try:
-        compare_drawn(screen, "a", pixels, background)
+        PsychoPyScreen(Screen(width_px=320, height_px=240), **options)
     except InputError as problem:
-        print(what, problem)
-    screen.read_drawn = drawn
+        print(problem)
+"""
 
-def change_one_level(shown):
-    shown = shown.copy()
-    shown[120, 160, 1] ^= 1
-    return shown
-
-expect_refusal("level:", spoil=change_one_level)
-expect_refusal("background:", background=126, spoil=lambda shown: shown, pixels=pixels[:50, :50])
-make = screen._make_texture
-def shift(image):
-    texture = make(image)
-    texture.pos = texture.pos + (0.5, 0)
-    return texture
-screen._make_texture = shift
-expect_refusal("shift:", spoil=lambda shown: shown, pixels=pixels[:51, :51])
+PATCH = """
+import numpy as np
+from experiment.screen import PsychoPyScreen
+from experiment.stage import Frame
+from protocols.protocol import Screen
+screen = PsychoPyScreen(Screen(width_px=320, height_px=240, photodiode="top_right", photodiode_deg=2.0), windowed=True)
+screen.preload({"a": np.full((64, 64, 3), 200, np.uint8)})
+for frame in (Frame("a"), Frame()):
+    screen._draw(frame)
+    drawn = screen._read_back_buffer()
+    side = round(2 * 100 * np.tan(np.radians(1)) * 320 / 40)
+    corner = drawn[:side, -side:]
+    print(frame.image, corner.min(), corner.max(), drawn[side:, -side:].max(), drawn[:side, : -side].max())
+    screen._window.clearBuffer()
 screen.close()
-try:
-    PsychoPyScreen(Screen(width_px=320, height_px=240), windowed=True, index=3)
-except InputError as problem:
-    print(problem)
-try:
-    PsychoPyScreen(Screen(width_px=320, height_px=240), windowed=False)
-except InputError as problem:
-    print(problem)
 """
 
 LISTEN = """
@@ -118,16 +98,23 @@ def journal_of(files):
     return [json.loads(line) for line in files.journal.read_text().splitlines()]
 
 
-def test_back_buffer_is_the_image_for_odd_and_even_sizes_and_a_change_is_found(display):
-    code, out, err = finish(display.start("-c", COMPARE))
+def test_back_buffer_is_the_image_for_odd_and_even_sizes_and_every_corruption_is_found(display):
+    code, out, err = finish(display.start("-m", "tests.benchmarks.bench_pixels", "--here"))
+    assert code == 0, out + err
+    assert out.split("all", 1)[1].split()[:2] == ["100", "100"]
+
+
+def test_screens_that_are_not_there_or_of_another_size_are_refused(display):
+    code, out, err = finish(display.start("-c", REFUSED))
     assert code == 0, err
-    lines = out.splitlines()
-    assert sum(line.startswith("same") for line in lines) == 7
-    assert any(line.startswith("level: image 'a' is not shown as it is: 1 pixels differ, by up to 1 of 255") for line in lines)
-    assert any(line.startswith("background: ") for line in lines)
-    assert any(line.startswith("shift: ") for line in lines)
-    assert "screen 3 does not exist; found 0: 800 x 600 px; give another --screen" in lines
-    assert any("the window is 800 x 600 px, the protocol's [screen] says 320 x 240" in line for line in lines)
+    assert "screen 3 does not exist; found 0: 800 x 600 px; give another --screen" in out.splitlines()
+    assert "the window is 800 x 600 px, the protocol's [screen] says 320 x 240" in out
+
+
+def test_photodiode_patch_is_white_with_an_image_and_black_without(display):
+    code, out, err = finish(display.start("-c", PATCH))
+    assert code == 0, err
+    assert out.splitlines() == ["a 255 255 127 127", "None 0 0 127 127"]
 
 
 def test_check_compares_every_image_and_hears_an_injected_key(display, tmp_path):
@@ -218,7 +205,7 @@ def test_kill_leaves_every_closed_row_on_disk_and_the_journal_gives_the_rest(dis
     assert len(rows) >= 4
     shown = sum('"what": "onset"' in line for line in files.journal.read_text().splitlines())
     assert shown - len(rows) <= 2  # the trial on screen, and the one whose window was still open
-    assert json.loads(files.events.with_suffix(".json").read_text())["RunState"].startswith("unfinished")
+    assert json.loads(files.prepared.read_text())["RunState"].startswith("unfinished")
     code, out, _ = experiment("recover", files.journal)
     assert code == 0, out
     assert len(Events.read(files.events).table) == shown
