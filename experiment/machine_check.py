@@ -15,6 +15,7 @@ from experiment.finding import Finding, Remark, examine
 from experiment.keyboard import INSTALL_HINT
 from experiment.plan_folder import PlanFolder
 from experiment.recorder import RunFiles
+from experiment.response_box import open_box
 from experiment.trigger import TriggerSource, open_device
 from experiment.x_display import open_x_display
 from protocols.errors import InputError
@@ -151,7 +152,7 @@ def check_trigger(protocol: Protocol) -> str | Remark:
     words = f"{source.describe()}; responses {', '.join(protocol.probe.keys)}"
     if source.kind == "serial" and not Path(source.name).exists() and not sys.platform.startswith("win"):
         raise InputError(f"[trigger] source: {source.name} does not exist; plug the trigger box in, or give 'experiment run' a --trigger")
-    for device in open_device(source):
+    for device in (*open_device(source), *open_box(protocol.probe.box)):
         device.close()
     if source.kind == "emulate":
         return Remark(f"{words}: no scanner is listened to")

@@ -18,6 +18,7 @@ from experiment.pixels import load_images
 from experiment.plan_folder import PlanFolder
 from experiment.proof import prove_images
 from experiment.recorder import FORMAT_VERSION, Hook, Recorder, RunFiles
+from experiment.response_box import open_box
 from experiment.scanner_events import convert_events
 from experiment.session import Observer, Outcome, Run
 from experiment.sidecar import describe_outcome, describe_run, describe_software
@@ -25,6 +26,7 @@ from experiment.stage import NS_PER_S, Inputs, Screen
 from experiment.trigger import TriggerSource, open_inputs
 from experiment.trigger_recording import write_trigger_recording
 from experiment.wait import Begun, wait_for_trigger
+from protocols.errors import InputError
 from protocols.events import Events
 from protocols.protocol import Protocol
 from protocols.tables import write_text
@@ -39,6 +41,7 @@ class RunOptions:
 
     `safe`: triggers are ignored until the operator presses Return. `hook` is told of everything that happens. `stimuli_folder`
     goes before every stim_file. `simulate`: a real window and trigger, but a simulated participant.
+    `any_refresh`: the display may have another refresh rate than the protocol says.
     """
 
     rehearse: bool = False
@@ -53,6 +56,7 @@ class RunOptions:
     hook: Hook | None = None
     stimuli_folder: str = ""
     simulate: bool = False
+    any_refresh: bool = False
 
 
 def perform_run(plan: PlanFolder, trials: TrialList, files: RunFiles, options: RunOptions, view: Observer) -> Outcome | None:
@@ -131,12 +135,20 @@ def _open_screen(
         phase = np.random.default_rng(options.seed).random()  # a scanner knows nothing of the screen's refresh
         clock = (simulated.now_ns, protocol.timing.tr_s, 1 + phase / protocol.screen.refresh_hz)
         return watch_screen(simulated, participant), lambda: [participant, ClockTrigger(*clock)]
+    from experiment.display_check import check_refresh
     from experiment.screen import PsychoPyScreen
 
     window = PsychoPyScreen(protocol.screen, options.windowed, options.screen, options.screenshot)
+    try:
+        if not options.any_refresh:
+            check_refresh(window.measured_hz, protocol.screen.refresh_hz, window.is_paced)
+    except InputError as refusal:
+        window.close()
+        refusal.add_note("or give --any-refresh: onsets stay within half a frame of the plan, whatever the rate")
+        raise
     if options.simulate:
         return watch_screen(window, participant), lambda: [participant, *open_inputs(source)]
-    return window, lambda: open_inputs(source)
+    return window, lambda: [*open_inputs(source), *open_box(protocol.probe.box)]
 
 
 def _prepare_files(files: RunFiles, protocol: Protocol, known: dict[str, Any]) -> None:

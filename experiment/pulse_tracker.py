@@ -14,7 +14,7 @@ from experiment.robust_line import fit_line
 from experiment.scanner_time import HeardPart, PulseKind, ScannerTime, find_late_s, summarize
 from experiment.stage import NS_PER_S
 
-_BURST_S = 0.25  # a stuck key repeats faster than that, no scanner acquires a volume in less
+BURST_S = 0.25  # a stuck key repeats faster than that, no scanner acquires a volume in less
 _SHORTEST_TR_S = 0.3
 _TOLERANCE = 0.15  # of a TR: how far from the grid a pulse still belongs to a volume
 _RECENT = 9
@@ -63,7 +63,7 @@ class PulseTracker:
         self._times_s.append((time_ns - self._times_ns[0]) / NS_PER_S)
         self._volumes.append(None)
         self._kinds.append("glitch")
-        behind_s = min(_BURST_S, self._nominal_s / 4)
+        behind_s = min(BURST_S, self._nominal_s / 4)
         if number and self._times_s[-1] - self._times_s[-2] < behind_s:
             self._burst.append(number)
             self._place_follower(number)

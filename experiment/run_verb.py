@@ -48,6 +48,7 @@ def run(
     simulate: Annotated[
         bool, typer.Option("--simulate-participant", help="A real window and trigger, answered by a simulated participant.")
     ] = False,
+    any_refresh: Annotated[bool, typer.Option("--any-refresh", help="Go on where the display's refresh is not the protocol's.")] = False,
     hook: Annotated[
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="Told of every trigger, onset, key as FUNCTION(what, time_ns, values)."),
@@ -75,7 +76,7 @@ def run(
     refuse_recorded(files, folder)
     folder.stimuli.verify()
     prefix = "" if practice else prepare_root(bids, folder)
-    options = dataclasses.replace(options, stimuli_folder=prefix, simulate=simulate)
+    options = dataclasses.replace(options, stimuli_folder=prefix, simulate=simulate, any_refresh=any_refresh)
     outcome = _record(folder, trials, files, options, practice)
     if outcome is None:
         typer.echo("aborted before the first trigger: nothing was recorded, the run can be started again")

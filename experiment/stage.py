@@ -28,7 +28,7 @@ class Press:
     """A key, a serial byte, an edge of a parallel port, a datagram or a simulated pulse, with the time at which it happened."""
 
     time_ns: int
-    source: Literal["keyboard", "serial", "parallel", "udp", "clock"]
+    source: Literal["keyboard", "serial", "parallel", "udp", "clock", "box"]
     key: str
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiment.pulse_tracker import BURST_S
 from experiment.stage import ABORT_KEY, ARM_KEY, NS_PER_S, Frame, Inputs, Press, Screen, poll_all
 from experiment.trigger import TriggerSource
 from protocols.errors import InputError
@@ -41,7 +42,7 @@ def wait_for_trigger(screen: Screen, inputs: Sequence[Inputs], source: TriggerSo
             if press.key == ABORT_KEY:
                 return Begun(None, tuple(heard), ignored)
             armed = armed or press.key == ARM_KEY
-            if source.matches(press):
+            if source.matches(press) and not _bounces(press, triggers, protocol.timing.tr_s):
                 ignored += not armed
                 triggers += [press] if armed else []
         if len(triggers) > protocol.trigger.dummy_volumes:
@@ -50,6 +51,11 @@ def wait_for_trigger(screen: Screen, inputs: Sequence[Inputs], source: TriggerSo
         if failures:
             raise InputError(f"trigger: {'; '.join(failures)}; mend it and start the run again (nothing was recorded)")
     raise InputError(_describe_silence(inputs, source, protocol, heard, len(triggers), ignored))
+
+
+def _bounces(press: Press, triggers: Sequence[Press], tr_s: float) -> bool:
+    """Say whether a trigger follows another so closely that it is the same one again: it must not count as a dummy volume."""
+    return bool(triggers) and press.time_ns - triggers[-1].time_ns < min(BURST_S, tr_s / 4) * NS_PER_S
 
 
 def _make_message(protocol: Protocol, armed: bool) -> Frame:

@@ -25,6 +25,8 @@ class Probe:
     """Of `keys`: those that say 'seen before' in the old_new task."""
     catch_condition: str = "catch"
     """Condition of the set whose images are the catch images; it is no cell of the design."""
+    box: str = ""
+    """A response box of its own, `serial:DEVICE[,BAUD]`; keys of any keyboard count without it, and beside it."""
     response_window_s: tuple[float, float] = (0.2, 3.0)
     """After the probe's onset, in which a key counts as a hit."""
 

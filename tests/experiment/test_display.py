@@ -29,6 +29,15 @@ for options in ({"windowed": True, "index": 3}, {"windowed": False}):
         print(problem)
 """
 
+SLOW = """
+import sys
+from experiment import screen
+screen._TOO_FAST = 1e9  # as if a vertical blank held the flips back, at another rate than the protocol's
+sys.argv = ["experiment", *sys.argv[1:]]
+from experiment.__main__ import main
+main()
+"""
+
 PATCH = """
 import numpy as np
 from experiment.screen import PsychoPyScreen
@@ -109,6 +118,15 @@ def test_screens_that_are_not_there_or_of_another_size_are_refused(display):
     assert code == 0, err
     assert "screen 3 does not exist; found 0: 800 x 600 px; give another --screen" in out.splitlines()
     assert "the window is 800 x 600 px, the protocol's [screen] says 320 x 240" in out
+
+
+def test_another_refresh_than_the_protocol_s_is_refused_unless_allowed(display, plan, tmp_path):
+    command = ("run", plan, "--subject", "01", "--bids", tmp_path / "bids", "--windowed", "--trigger", "emulate:0.8", "--max-trials", 1)
+    code, _, err = finish(display.start("-c", SLOW, *command))
+    assert (code, "[screen] refresh_hz says 60" in err, "--any-refresh" in err) == (1, True, True)
+    code, out, err = finish(display.start("-c", SLOW, *command, "--any-refresh"))
+    assert code == 0, err
+    assert "shortened to the first 1 trials" in out
 
 
 def test_photodiode_patch_is_white_with_an_image_and_black_without(display):

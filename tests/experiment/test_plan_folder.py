@@ -131,3 +131,19 @@ def test_fixation_protocol_marks_probes_without_extra_trials(tmp_path):
     trials = folder.read_run(folder.names[0]).trials
     assert len(trials) == 6 + 1
     assert trials["probe"].sum() == 2
+
+
+def test_blocks_off_the_grid_of_volumes_are_explained_and_allowed_with_a_flag(experiment, tmp_path):
+    blocks = {"images_per_block": 5, "blocks_per_cell": 4}
+    timing = {"tr_s": 2.0, "image_s": 0.5, "gap_s": 0.1, "lead_in_s": 0.0, "lead_out_s": 0.0, "runs": 1}
+    values = {"task": "short", "conditions": ["target", "natural"], "timing": timing, "blocks": blocks}
+    (tmp_path / "p.json").write_text(json.dumps(values))
+    make_set(tmp_path / "set", images=6)
+    command = ("plan", tmp_path / "p.json", "--set", tmp_path / "set", "--subjects", 1, "--seed", 1, "--out", tmp_path / "plan")
+    code, _, err = experiment(*command)
+    assert code == 1
+    assert "a block of 3 s is 1.5 TRs of 2 s, so blocks begin at another moment of a volume each time" in err
+    assert "allow it with --off-grid" in err
+    assert experiment(*command, "--off-grid")[0] == 0
+    assert PlanFolder.read(tmp_path / "plan").protocol.timing.off_grid
+    assert experiment("check", tmp_path / "plan")[0] == 0

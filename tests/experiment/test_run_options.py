@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from experiment.practice import count_trials
 from experiment.recorder import Recorder, RunFiles
 from experiment.rehearsal import RehearsalScreen
+from experiment.response_box import open_box
+from experiment.scanner_emulator import open_serial, wait_for_listener
 from experiment.stage import NS_PER_S
 from experiment.trigger import TriggerSource
 from experiment.trigger_recording import sample_pulses
@@ -38,6 +41,28 @@ def test_safe_mode_ignores_triggers_until_return():
 def test_safe_mode_that_nobody_ended_says_so():
     with pytest.raises(InputError, match="safe mode ignored 2 triggers, press Return before the scanner starts"):
         wait([press(1, "5"), press(2, "5")], timeout_s=3.0)
+
+
+def test_a_doubled_trigger_is_no_dummy_volume():
+    begun = wait([press(1, "5"), press(1.01, "5"), press(1.8, "5"), press(2.6, "5")], safe=False, dummy_volumes=2)
+    assert begun.zero_ns == round(2.6 * NS_PER_S)
+
+
+def test_response_box_is_heard_and_is_never_the_trigger(tmp_path):
+    with open_serial(tmp_path / "box") as (send, master):
+        (box,) = open_box(f"serial:{tmp_path / 'box'}")
+        assert wait_for_listener(master, timeout_s=2)
+        send()
+        time.sleep(0.2)
+        heard = box.poll()
+        assert [(one.source, one.key) for one in heard] == [("box", "5")]
+        assert not TriggerSource.parse("serial:x").matches(heard[0])
+        assert "a response box on " in box.describe()
+        assert box.failure is None
+        box.close()
+    assert open_box("") == []
+    with pytest.raises(InputError, match=r"\[probe\] box 'udp:5005': give serial:DEVICE"):
+        open_box("udp:5005")
 
 
 HOOK = """
