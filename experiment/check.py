@@ -106,6 +106,13 @@ def check_luminance(plan: PlanFolder) -> str | Remark:
     photometry = plan.stimuli.description.get("photometry")
     if not isinstance(photometry, dict):
         return Remark("the set does not say on which display its luminance holds; match it on the scanner's measured table")
+    screen = plan.protocol.screen
+    wanted = (screen.size_deg, screen.background)
+    made_for = (photometry.get("size_deg"), photometry.get("background"))
+    if made_for != wanted:
+        return Remark(
+            f"the images were made for {made_for[0]} deg on gray {made_for[1]}, the protocol's are {wanted[0]:g} deg on {wanted[1]}"
+        )
     if photometry.get("curve"):
         return f"the images were made for a measured table of {len(photometry['curve']['level'])} levels"
     curve = f"gamma {photometry['gamma']:g}" if photometry.get("gamma") else "sRGB"

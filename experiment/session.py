@@ -5,6 +5,7 @@ trigger. Nothing waits for anything else, so a late frame never shifts what foll
 real window and in a rehearsal.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
@@ -196,7 +197,7 @@ class Run:
         if not self.observer.is_due() or not self._plan.is_quiet(flip_ns - self.zero_ns, _QUIET_NS):
             return
         score, fit = self._book.score(), self._tracker.fit()
-        volumes = round(self.end_s / self.protocol.timing.tr_s)
+        volumes = math.ceil(self.end_s / self.protocol.timing.tr_s - 1e-9)
         left_s = max(0.0, self.end_s - self._seconds(flip_ns))
         timing = (fit.volumes_seen, volumes, len(fit.lost), fit.tr_s, fit.drift_ppm)
         self.observer.show(Status(*timing, self._shown, len(self.showings), score.hits, score.probes, self._late, left_s))

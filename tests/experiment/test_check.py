@@ -174,3 +174,20 @@ def test_no_display_is_no_go_and_run_says_that_a_rehearsal_works(experiment, pla
     assert "no display: ':9999' does not answer" in experiment(*command)[2]
     assert not (tmp_path / "bids" / "participants.tsv").exists()
     assert experiment(*command, "--rehearse")[0] == 0  # what failed left nothing in the way
+
+
+def test_luminance_is_remarked_upon_unless_it_was_measured(plan):
+    path = plan / "stimuli" / "stimuli.json"
+    description = json.loads(path.read_text())
+    curve = {"level": [0, 255], "relative_luminance": [0, 1]}
+    said = []
+    for photometry in (None, {}, {"gamma": 2.2}, {"curve": curve}, {"curve": curve, "size_deg": 8.4}):
+        base = {"size_deg": 3.0, "background": 127, "gamma": None, "curve": None}
+        path.write_text(json.dumps({**description, "photometry": photometry if photometry is None else {**base, **photometry}}))
+        seal(plan)
+        finding = find(plan, "luminance table")
+        assert finding.go
+        said.append((finding.note, finding.found))
+    assert [note for note, _ in said] == [True, True, True, False, True]
+    words = ["does not say on which display", "made for sRGB", "made for gamma 2.2", "a measured table of 2 levels", "8.4 deg on gray 127"]
+    assert all(word in found for word, (_, found) in zip(words, said, strict=True))

@@ -1,6 +1,9 @@
+from statistics import NormalDist
+
+import numpy as np
 import pytest
 
-from experiment.task import ResponseBook, ShownTrial, compute_d_prime
+from experiment.task import ResponseBook, ShownTrial, bound_d_prime, compute_d_prime
 from protocols.probe import Probe
 
 ONE_BACK = Probe(keys=("1", "2"), response_window_s=(0.2, 3.0))
@@ -78,3 +81,25 @@ def test_trial_cut_short_by_the_end_of_the_run_has_its_true_duration():
     book.begin(ShownTrial("target", "a", "stim-a_image.png", False), 3.0)
     (event,) = book.close_all(3.75)
     assert event.duration == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(("probes", "others"), [(31, 31), (10, 83), (18, 342)])
+def test_interval_of_d_prime_covers_the_truth(probes, others):
+    rng, z = np.random.default_rng(7), NormalDist().inv_cdf
+    hit, false_alarm = 0.9, 0.05
+    true = z(hit) - z(false_alarm)
+    counts = zip(rng.binomial(probes, hit, 4000), rng.binomial(others, false_alarm, 4000), strict=True)
+    inside = [low <= true <= high for low, high in (bound_d_prime(int(hits), probes, int(alarms), others) for hits, alarms in counts)]
+    assert 0.93 < np.mean(inside) <= 1
+
+
+def test_old_new_counts_the_keys_that_say_old():
+    book = ResponseBook(Probe(kind="old_new", keys=("1", "2"), old_keys=("2",), response_window_s=(0.2, 1.5)))
+    for number, (old, key) in enumerate([(False, "1"), (True, "2"), (True, "1"), (False, "2"), (True, None), (False, None)]):
+        book.begin(ShownTrial("natural", f"a{number}", None, old), 4.0 * number)
+        if key:
+            book.press(key, 4.0 * number + 0.5)
+        book.end(4.0 * number + 1)
+    book.close_all(30.0)
+    score = book.score()
+    assert (score.probes, score.hits, score.misses, score.false_alarms, score.correct_rejections) == (3, 1, 2, 1, 2)
