@@ -44,12 +44,13 @@ def emulate_scanner(
     import numpy as np
 
     from experiment import scanner_emulator
+    from experiment.child_process import end_with_parent as end_with
     from experiment.pulse_schedule import ScannerConfig, plan_pulses
 
     if [key, serial, udp].count(None) != 2:
         raise InputError("emulate-scanner: give one of --key KEY (with --display), --serial LINK and --udp HOST:PORT")
     if end_with_parent:
-        scanner_emulator.end_with_parent(sys.stdin.buffer)
+        end_with(sys.stdin.buffer)
     change_at, changed_tr_s = _parse_change(change_tr)
     scanner = ScannerConfig(
         tr_s=tr,

@@ -3,11 +3,7 @@
 Nothing in this process makes the pulses, so the session hears them as it would hear a device, on every platform.
 """
 
-import subprocess
-import sys
-from pathlib import Path
-
-import experiment
+from experiment.child_process import end_child, start_child
 from experiment.stage import Press
 from experiment.udp_port import UdpPort
 from protocols.errors import InputError
@@ -16,7 +12,6 @@ _LOOPBACK = "127.0.0.1"
 _DELAY_S = 1.0  # before its first pulse
 _LONGEST_S = 86_400.0  # nobody scans for longer than a day
 _MOST_VOLUMES = 100_000
-_END_S = 5.0
 
 
 class EmulatedScanner:
@@ -35,13 +30,7 @@ class EmulatedScanner:
         options = {"tr": repr(tr_s), "volumes": volumes, "delay": delay_s, "udp": f"{_LOOPBACK}:{self._port.number}"}
         arguments = [f"--{name}={value}" for name, value in options.items()]
         try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "experiment", "emulate-scanner", *arguments, "--end-with-parent"],
-                cwd=Path(experiment.__file__).parents[1],  # the same code as this process's
-                stdin=subprocess.PIPE,  # closed by the system when this process ends, however it does
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            self._child = start_child(["experiment", "emulate-scanner", *arguments, "--end-with-parent"])
         except OSError as problem:
             self._port.close()
             raise InputError(f"trigger emulate:{tr_s:g}: no process can be started ({problem}); end other programs") from None
@@ -63,12 +52,5 @@ class EmulatedScanner:
 
     def close(self) -> None:
         """End the process and close the port."""
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-        self._child.terminate()
-        try:
-            self._child.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+        end_child(self._child)
         self._port.close()

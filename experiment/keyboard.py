@@ -11,6 +11,7 @@ from protocols.errors import InputError
 
 INSTALL_HINT = "install it with: pip install 'voxdrive[experiment]' and, on Debian or Ubuntu, apt-get install libjack-jackd2-0"
 _POLL_S = 0.001  # the psychtoolbox queue's own waiting holds Python's lock, so the thread sleeps instead
+_READINGS, _UNINTERRUPTED_NS = 10, 50_000
 _NAMED_KEYS = {8: "backspace", 9: "tab", 10: "return", 13: "return", 27: "escape", 32: "space", 127: "delete"}
 
 
@@ -66,9 +67,20 @@ class Keyboard:
     def _collect(self, queue: Any) -> Iterable[Press]:
         while isinstance(event := queue.queue_get_event(0)[0], dict):
             if event["Pressed"]:
-                # psychtoolbox's clock is wall time here: only the age of the key is taken from it, so a clock step cannot shift onsets
-                age_ns = max(0, round((self._get_secs() - event["Time"]) * NS_PER_S))
-                yield Press(time.monotonic_ns() - age_ns, "keyboard", name_key(event))
+                # psychtoolbox's clock is wall time here: only its distance to ours, now, is used, so a clock step cannot shift onsets
+                yield Press(round(event["Time"] * NS_PER_S) + self._measure_distance_ns(), "keyboard", name_key(event))
+
+    def _measure_distance_ns(self) -> int:
+        """Return the monotonic clock less psychtoolbox's in ns; a busy session may come between the two, so the closest reading counts."""
+        readings = []
+        for _ in range(_READINGS):
+            before_ns = time.monotonic_ns()
+            theirs_ns = round(self._get_secs() * NS_PER_S)
+            after_ns = time.monotonic_ns()
+            readings.append((after_ns - before_ns, (before_ns + after_ns) // 2 - theirs_ns))
+            if after_ns - before_ns < _UNINTERRUPTED_NS:
+                break
+        return min(readings)[1]
 
 
 def name_key(event: dict[str, Any]) -> str:

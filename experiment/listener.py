@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from experiment.child_process import take_precedence
 from experiment.stage import Press
 
 WAIT_S = 0.05  # how long a device may block before the thread looks whether it should end
@@ -35,6 +36,7 @@ class Listener:
         self._thread.join(timeout=_JOIN_S)
 
     def _listen(self) -> None:
+        take_precedence()
         try:
             while not self._stop.is_set():
                 self._heard.extend(self._read())

@@ -6,7 +6,6 @@ What the session hears is what it would hear from a device: nothing inside Psych
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -141,18 +140,6 @@ def open_udp(address: str) -> Iterator[Callable[[], None]]:
         except (OSError, OverflowError) as problem:
             raise InputError(f"--udp {address!r}: cannot be reached ({problem}); give another HOST:PORT") from None
         yield lambda: _send_datagram(sender)
-
-
-def end_with_parent(stream: IO[bytes]) -> None:
-    """End this process as soon as `stream` (its standard input) does: the system closes it when the process that started us ends."""
-
-    def wait() -> None:
-        with suppress(OSError, ValueError):
-            while stream.read(1):
-                pass
-        os._exit(0)
-
-    threading.Thread(target=wait, name="end with parent", daemon=True).start()
 
 
 def wait_for_listener(master: int, listening: bool = True, timeout_s: float | None = None) -> bool:

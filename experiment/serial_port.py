@@ -1,9 +1,12 @@
-"""A serial port as a source of presses: every byte is one, stamped by a thread that waits for it."""
+"""A serial port as a source of presses: every byte is one, stamped by a process of its own that waits for it."""
 
-import time
+import subprocess
 from collections.abc import Iterable
+from importlib import util
 
-from experiment.listener import WAIT_S, Listener
+from experiment.child_process import end_child, start_child
+from experiment.listener import Listener
+from experiment.serial_reader import READY
 from experiment.stage import Press
 from protocols.errors import InputError
 
@@ -11,7 +14,7 @@ DEFAULT_BAUD = 9600
 
 
 class SerialPort:
-    """A serial port (or a pseudo-terminal) read by a blocking thread; every byte is a press.
+    """A serial port (or a pseudo-terminal) read by another process (`serial_reader.py`), whose stamps a thread collects.
 
     Raises
     ------
@@ -20,15 +23,17 @@ class SerialPort:
     """
 
     def __init__(self, device: str, baud: int = DEFAULT_BAUD) -> None:
-        try:
-            import serial
-        except ImportError as problem:
-            raise InputError(f"trigger serial:{device}: pyserial cannot be imported ({problem}); install 'voxdrive[experiment]'") from None
+        if util.find_spec("serial") is None:
+            raise InputError(f"trigger serial:{device}: pyserial is not installed; install 'voxdrive[experiment]'")
         self._what = f"{device} at {baud} baud"
-        try:
-            self._port = serial.Serial(device, baud, timeout=WAIT_S)  # opening drops what came before
-        except (serial.SerialException, OSError, ValueError) as problem:
-            raise InputError(f"trigger serial:{device}: cannot be opened ({problem}); plug it in, or give another --trigger") from None
+        self._closing = False
+        self._child = start_child(["experiment.serial_reader", device, str(baud)], subprocess.PIPE)
+        said = self._read_line()
+        if said != READY:
+            end_child(self._child)
+            raise InputError(
+                f"trigger serial:{device}: cannot be opened ({said or 'its process ended'}); plug it in, or give another --trigger"
+            )
         self._listener = Listener(self._what, self._read)
 
     @property
@@ -45,11 +50,21 @@ class SerialPort:
         return self._what
 
     def close(self) -> None:
-        """Stop the thread and close the port."""
+        """End the process, which gives the port back, and the thread."""
+        self._closing = True
+        self._child.terminate()
         self._listener.close()
-        self._port.close()
+        end_child(self._child)
+
+    def _read_line(self) -> str:
+        return self._child.stdout.readline().decode().strip() if self._child.stdout is not None else ""
 
     def _read(self) -> Iterable[Press]:
-        arrived = self._port.read(1)
-        time_ns = time.monotonic_ns()
-        return [Press(time_ns, "serial", chr(byte) if 32 < byte < 127 else f"0x{byte:02x}") for byte in arrived]
+        line = self._read_line()
+        time_ns, _, byte = line.partition(" ")
+        if time_ns.isdigit() and byte.isdigit():
+            number = int(byte)
+            return [Press(int(time_ns), "serial", chr(number) if 32 < number < 127 else f"0x{number:02x}")]
+        if self._closing:
+            return []
+        raise OSError(line or "its process ended")

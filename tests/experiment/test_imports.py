@@ -7,7 +7,7 @@ import experiment
 PACKAGE = Path(experiment.__file__).parent
 MODULES = sorted(f"experiment.{path.stem}" for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 FOREIGN = ["torch", "torchvision", "nilearn", "nibabel", "statsmodels", "scipy", "matplotlib", "stimgen", "analysis"]
-LAZY = ["psychopy", "psychtoolbox", "serial", "pyglet", "Xlib"]
+LAZY = ["psychopy", "psychtoolbox", "serial", "parallel", "pyglet", "Xlib"]
 
 IMPORT_ALL = f"""
 import importlib, sys, threading
