@@ -83,7 +83,7 @@ def _plan(
         raise InputError("give either --protocol or --task with --contrast, not both: what the protocol lacks was not planned")
     if protocol is not None:
         fixed = Protocol.read(protocol)
-        shown = StimulusSet.read(_find_set(bids, set_folder))
+        shown = StimulusSet.read(_find_set(bids, set_folder, fixed.task))
         runs = find_runs(bids, fixed.task, space, needs_confounds)
         refuse_other_set(runs, shown.sha256, shown.folder)
         return runs, expand_planned(fixed.contrasts, shown.table), shown.table
@@ -94,8 +94,10 @@ def _plan(
     return runs, parse_expressions(expressions, trial_types), None
 
 
-def _find_set(bids: Path, set_folder: Path | None) -> Path:
-    folder = set_folder or bids / "stimuli"
+def _find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
+    """Return the folder of the set that a task showed: its own below `stimuli/` where there is one, as `experiment run` writes it."""
+    own = bids / "stimuli" / f"task-{task}"
+    folder = set_folder or (own if (own / TABLE).is_file() else bids / "stimuli")
     if not (folder / TABLE).is_file():
         raise InputError(f"{folder}: has no {TABLE}; name the stimulus set that was shown with --set")
     return folder
