@@ -65,9 +65,11 @@ def kill_once(plan: Path, folder: Path, delay_s: float) -> Killed:
     """Start a run, kill it `delay_s` after its first image, recover it, and compare."""
     truth, bids = folder / "truth.jsonl", folder / "bids"
     command = [sys.executable, "-m", "tests.benchmarks.kill_worker", str(plan), str(bids), str(truth)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = folder / "said.txt"
+    with said.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream)
     try:
-        _wait_for(truth, process)
+        _wait_for(truth, process, said)
         time.sleep(delay_s)
     finally:
         process.kill()
@@ -101,11 +103,11 @@ def _split(flips: list[list[object]]) -> Iterator[tuple[str, int]]:
             last = at
 
 
-def _wait_for(truth: Path, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(truth: Path, process: subprocess.Popen[bytes], said: Path) -> None:
     end_s = time.monotonic() + 60
     while not truth.exists() or not truth.stat().st_size:
         if process.poll() is not None or time.monotonic() > end_s:
-            raise SystemExit(f"the run did not begin: {process.communicate()[1].decode()[-500:]}")
+            raise SystemExit(f"the run did not begin: {said.read_text()[-500:]}")
         time.sleep(0.005)
 
 
