@@ -15,7 +15,7 @@ from analysis.dataset import Run
 from analysis.first_level import RunResult, SubjectMaps
 from analysis.images import Grid, write_volumes
 from analysis.map_contrasts import MapContrast
-from analysis.surface import write_vertices
+from analysis.surface import write_maps
 from protocols.tables import write_text
 
 BIDS_VERSION = "1.10.0"
@@ -37,15 +37,14 @@ def name_map(run: Run, contrast: MapContrast, of_run: bool) -> str:
     """Return the beginning of a contrast map's name: of one run, or of all of the subject's."""
     if of_run:
         return f"{run.stem}_contrast-{contrast.label}"
-    surface = f"_hemi-{run.hemisphere}" if run.hemisphere else ""
-    return f"sub-{run.name.subject}_task-{run.name.task}{surface}" + (f"_space-{run.space}" if run.space else "") + f"_contrast-{contrast.label}"
+    return f"sub-{run.name.subject}_task-{run.name.task}{run.stem.removeprefix(run.name.stem)}_contrast-{contrast.label}"
 
 
 def write_contrast(made: SubjectMaps, sources: list[dict[str, Any]], root: Path) -> None:
     """Write a subject's effect, variance, t and z maps of a contrast and one sidecar, below `root/sub-SUBJECT/func`."""
     stem = root / f"sub-{made.run.name.subject}" / "func" / name_map(made.run, made.contrast, of_run=False)
     for statistic in STATISTICS:
-        write_map(np.atleast_2d(getattr(made.maps, statistic)), made.mask, made.grid, f"{stem}_stat-{statistic}_statmap")
+        write_map(np.atleast_2d(getattr(made.maps, statistic)), made.mask, made.grid, made.run.hemisphere, f"{stem}_stat-{statistic}_statmap")
     _write_sidecar(made.contrast, {"Runs": made.runs, "Scans": sources}, stem)
 
 
@@ -53,14 +52,17 @@ def write_run_contrast(result: RunResult, contrast: MapContrast, effect: RunEffe
     """Write one run's effect and variance maps of a contrast, with degrees of freedom and the scan in the sidecar."""
     stem = root / result.run.name.folder / name_map(result.run, contrast, of_run=True)
     for statistic in ("effect", "variance"):
-        write_map(np.atleast_2d(getattr(effect, statistic)), result.mask, result.grid, f"{stem}_stat-{statistic}_statmap")
+        values: np.ndarray = np.atleast_2d(getattr(effect, statistic))
+        write_map(values, result.mask, result.grid, result.run.hemisphere, f"{stem}_stat-{statistic}_statmap")
     _write_sidecar(contrast, {"DegreesOfFreedom": effect.df, "Scan": scan}, stem)
 
 
-def write_map(rows: Float[np.ndarray, "rows voxels"], mask: Bool[np.ndarray, "*grid"], grid: Grid, stem: str) -> None:
-    """Write voxel values as NIfTI, or vertex values as GIFTI; `stem` is the path without its ending."""
-    if mask.ndim == 1:
-        write_vertices(rows, mask, Path(f"{stem}.func.gii"))
+def write_map(
+    rows: Float[np.ndarray, "rows voxels"], mask: Bool[np.ndarray, "*grid"], grid: Grid, hemisphere: str | None, stem: str
+) -> None:
+    """Write voxel values as NIfTI, or the vertex values of a hemisphere as GIFTI; `stem` is the path without its ending."""
+    if hemisphere:
+        write_maps(rows, mask, hemisphere, Path(f"{stem}.func.gii"))
     else:
         write_volumes(rows, mask, grid.affine, Path(f"{stem}.nii.gz"))
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from analysis import surface
 from analysis.dataset import Run
 from analysis.glm import find_usable
-from analysis.images import Grid, read_grid, read_mask, read_series
-from analysis.surface import read_surface_grid, read_surface_series
+from analysis.images import Grid, read_mask, read_series
+from analysis.run_checks import measure_run
 from protocols.errors import InputError
 from protocols.provenance import hash_file
 from protocols.tables import write_text
@@ -39,11 +40,6 @@ class RunSeries:
     sha256: str
 
 
-def read_run_grid(run: Run) -> Grid:
-    """Read where a run's voxels or vertices are."""
-    return read_surface_grid(run.bold) if run.surface else read_grid(run.bold)
-
-
 def extract_run(run: Run, cache: Path | None = None) -> RunSeries:
     """Read a run's series; with `cache`, from the folder `cache/series` where an earlier command left them.
 
@@ -52,7 +48,7 @@ def extract_run(run: Run, cache: Path | None = None) -> RunSeries:
     InputError
         When files are damaged or on different grids, or no voxel changes over time.
     """
-    grid = read_run_grid(run)
+    grid, _ = measure_run(run)
     brain = read_mask(run.mask, grid, run.bold) if run.mask else np.ones(grid.shape, dtype=bool)
     values, sha256 = _read(run, brain, cache)
     usable = find_usable(values)
@@ -80,4 +76,4 @@ def _read(run: Run, brain: Bool[np.ndarray, "*grid"], cache: Path | None) -> tup
 
 
 def _read_file(run: Run, brain: Bool[np.ndarray, "*grid"]) -> tuple[Float32[np.ndarray, "volumes voxels"], str]:
-    return read_surface_series(run.bold) if run.surface else read_series(run.bold, brain)
+    return surface.read_series(run.bold, brain) if run.surface else read_series(run.bold, brain)

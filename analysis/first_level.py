@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from pydantic import Field
 
 from analysis.combine import Maps, RunEffect, RunWeights, combine_runs
-from analysis.confounds import Strategy
+from analysis.confounds import ConfoundSettings, Strategy
 from analysis.dataset import Run
 from analysis.design import Design, DesignSettings
 from analysis.extract import RunSeries
@@ -32,10 +31,7 @@ class ModelSettings:
     confounds: Strategy = "motion6"
     run_weights: RunWeights | None = None
     """None: precision, but the plain mean with nilearn's noise models."""
-    fd_limit_mm: float = Field(default=0.5, gt=0)
-    """Framewise displacement above which `scrub` leaves a volume out."""
-    dvars_limit: float = Field(default=1.5, gt=0)
-    """Standardized DVARS above which it does."""
+    confound_settings: ConfoundSettings = ConfoundSettings()
 
     @property
     def weights(self) -> RunWeights:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,8 +48,8 @@ def glm(
     derivatives: Annotated[
         Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
     ] = None,
-    fd_limit_mm: Annotated[float, typer.Option(help="Framewise displacement above which scrub leaves a volume out.")] = 0.5,
-    dvars_limit: Annotated[float, typer.Option(help="Standardized DVARS above which scrub leaves a volume out.")] = 1.5,
+    fd_mm: Annotated[float, typer.Option(help="scrub: highest framewise displacement of a volume that is kept.")] = 0.5,
+    std_dvars: Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")] = 1.5,
     cache: Annotated[
         Path | None, typer.Option(envvar="VOXDRIVE_CACHE", help="Folder that keeps extracted series for the next model; none otherwise.")
     ] = None,
@@ -67,7 +67,8 @@ def glm(
 
     refuse_non_empty(out, overwrite)
     design = {"hrf": hrf, "high_pass_s": high_pass_s, "slice_time_ref": slice_time_ref}
-    values = {"noise": noise, "confounds": confounds, "run_weights": run_weights, "fd_limit_mm": fd_limit_mm, "dvars_limit": dvars_limit}
+    values: dict[str, Any] = {"noise": noise, "confounds": confounds, "run_weights": run_weights}
+    values["confound_settings"] = {"fd_mm": fd_mm, "std_dvars": std_dvars}
     settings = parse_config({"design": design, **values}, ModelSettings, "analysis glm")
     question = Question(bids, protocol, task, tuple(contrast or ()), set_folder)
     where = Where(space, tuple(subject or ()), tuple(session or ()), derivatives)

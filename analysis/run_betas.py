@@ -11,7 +11,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from analysis.images import Grid, read_array, read_grid, write_volumes
-from analysis.surface import read_surface_grid, read_vertices, write_vertices
+from analysis.sidecars import parse_entities
+from analysis.surface import read_extent, read_maps, write_maps
 from protocols.errors import InputError
 from protocols.run_name import RunName
 from protocols.tables import Columns, read_json, read_tsv, write_text, write_tsv
@@ -55,14 +56,19 @@ class RunBetas:
         """Which run."""
         return RunName.parse(self.stem)
 
+    @property
+    def hemisphere(self) -> str | None:
+        """L or R on a surface."""
+        return parse_entities(self.stem).get("hemi")
+
     def write(self, root: Path, sidecar: dict[str, Any]) -> None:
         """Write the maps, the table of stimuli and the JSON sidecar below `root`."""
         folder = root / self.name.folder
         rows = {BETAS: self.effects, VARIANCES: self.variances, MODELLED: np.ones((1, int(self.mask.sum())), dtype=np.float32)}
         for suffix, values in rows.items():
             path = folder / f"{self.stem}_{suffix}"
-            if self.mask.ndim == 1:
-                write_vertices(values, self.mask, _rename(path, _SURFACE))
+            if self.hemisphere:
+                write_maps(values, self.mask, self.hemisphere, _rename(path, _SURFACE))
             else:
                 write_volumes(values, self.mask, self.grid.affine, path)
         write_tsv(self.stimuli, folder / f"{self.stem}_{TABLE}")
@@ -82,7 +88,7 @@ class RunBetas:
         stimuli = read_tsv(path.with_name(f"{stem}_{TABLE}"), COLUMNS)
         if len(stimuli) != len(maps[0]):
             raise InputError(f"{path}: {len(maps[0])} volumes, but its table lists {len(stimuli)} stimuli; run analysis glm again")
-        return cls(stem, stimuli, maps[0], maps[1], mask, read_surface_grid(path) if surface else read_grid(path))
+        return cls(stem, stimuli, maps[0], maps[1], mask, read_extent(path)[0] if surface else read_grid(path))
 
 
 def find_run_betas(folder: Path) -> list[Path]:
@@ -122,4 +128,4 @@ def _read_volume_rows(path: Path) -> np.ndarray:
 
 
 def _read_vertex_rows(path: Path) -> np.ndarray:
-    return np.asarray(read_vertices(path)).T
+    return read_maps(path).T

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.confounds import read_confounds
-from analysis.dataset import Run, count_volumes
+from analysis.dataset import Run
 from analysis.design import Design, build_design, compute_frame_times
 from analysis.first_level import ModelSettings, RunModel
 from analysis.map_contrasts import MapContrast, assign_conditions
+from analysis.run_checks import check_lengths
 from analysis.run_events import read_events
 from protocols.errors import InputError
 
@@ -16,17 +17,18 @@ from protocols.errors import InputError
 def plan_models(
     runs: Sequence[Run], settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
 ) -> list[RunModel]:
-    """Return every run's model.
+    """Return every run's model, a subject's runs together (on surfaces one hemisphere's), in order of their names.
 
     Raises
     ------
     InputError
-        Naming all runs whose events, confounds or designs cannot be used, with the reason for each.
+        Naming all runs whose files do not fit together, or whose events, confounds or designs cannot be used, with the reason for each.
     """
+    lengths = check_lengths(runs)
     models, problems = [], []
-    for run in runs:
+    for run in sorted(runs, key=lambda run: (run.name.subject, run.hemisphere or "", run.stem)):
         try:
-            models.append(plan_model(run, settings, contrasts, stimuli))
+            models.append(plan_model(run, lengths[run.stem], settings, contrasts, stimuli))
         except InputError as problem:
             problems.append(str(problem))
     if problems:
@@ -34,11 +36,12 @@ def plan_models(
     return models
 
 
-def plan_model(run: Run, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None) -> RunModel:
+def plan_model(
+    run: Run, volumes: int, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
+) -> RunModel:
     """Return a run's model: a regressor per stimulus where events name any, a regressor per condition where contrasts are asked."""
-    volumes = count_volumes(run)
     events = assign_conditions(read_events(run, volumes * run.tr_s), stimuli, str(run.events))
-    confounds = read_confounds(run, settings.confounds, volumes)
+    confounds = read_confounds(run, settings.confounds, volumes, settings.confound_settings)
     reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
     times = compute_frame_times(volumes, run.tr_s, reference)
 
