@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from analysis.confounds import Strategy, read_confounds
-from analysis.dataset import Run, read_events
+from analysis.confounds import Confounds, Strategy, read_confounds
+from analysis.dataset import Run
 from analysis.design import DesignSettings, build_design, compute_frame_times
 from analysis.glm import (
     Maps,
@@ -23,9 +22,10 @@ from analysis.glm import (
     scale_to_percent,
     weigh_columns,
 )
-from analysis.images import Grid, intersect, load_image, read_bold, read_grid, read_mask
+from analysis.images import Grid, count_volumes, intersect, read_grid, read_mask, read_series
 from analysis.map_contrasts import MapContrast, assign_conditions
 from analysis.run_betas import RunBetas
+from analysis.run_events import read_events
 from protocols.config import config
 from protocols.errors import InputError
 
@@ -64,15 +64,17 @@ class SubjectMaps:
 
 def model_run(run: Run, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None) -> RunResult:
     """Fit one run: once with a regressor per stimulus, once with a regressor per condition."""
+    if run.mask is None:
+        raise InputError(f"{run.bold}: is of a surface, where there is no model yet; choose a volume with --space")
     grid = read_grid(run.bold)
     mask = read_mask(run.mask, grid, run.bold)
-    volumes = _count_volumes(run.bold)
+    volumes = count_volumes(run.bold)
     end_s = volumes * run.tr_s
     events = assign_conditions(read_events(run, end_s), stimuli, str(run.events))
-    confounds = read_confounds(run.confounds, settings.confounds, volumes)
+    confounds = _mark_volumes(read_confounds(run, settings.confounds, volumes))
     reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
     times = compute_frame_times(volumes, run.tr_s, reference)
-    series = read_bold(run.bold, mask)
+    series = read_series(run.bold, mask)[0].astype(np.float64)
     usable = find_usable(series)
     if not usable.any():
         raise InputError(f"{run.bold}: no voxel of the brain mask changes over time; the file or its mask is wrong")
@@ -133,8 +135,9 @@ def _restrict(contrast: Any, voxels: Bool[np.ndarray, " voxels"]) -> Any:
     return Contrast(contrast.effect.ravel()[voxels], contrast.variance.ravel()[voxels], dof=contrast.dof, stat_type="t")
 
 
-def _count_volumes(bold: Path) -> int:
-    shape = load_image(bold).shape
-    if len(shape) != 4:
-        raise InputError(f"{bold}: has {len(shape)} dimensions, expected x, y, z and time; name the 4-D file")
-    return int(shape[3])
+def _mark_volumes(confounds: Confounds) -> pd.DataFrame:
+    """Return the confounds with a regressor for each volume that is not kept, which takes it out of the model."""
+    left_out = np.flatnonzero(~confounds.kept)
+    spikes = np.eye(len(confounds.kept))[:, left_out]
+    names = [f"volume_{volume}" for volume in left_out]
+    return pd.concat([confounds.table.reset_index(drop=True), pd.DataFrame(spikes, columns=names)], axis=1)

@@ -75,8 +75,9 @@ def _plan(
     settings: "ModelSettings",
 ) -> "tuple[list[Run], list[MapContrast], pd.DataFrame | None]":
     """Return the runs, the maps to make and, with a protocol, the table of its stimulus set."""
-    from analysis.dataset import find_runs, read_events, refuse_other_set
+    from analysis.dataset import find_runs, refuse_other_set
     from analysis.map_contrasts import expand_planned, parse_expressions
+    from analysis.run_events import read_events
 
     needs_confounds = settings.confounds != "none"
     if protocol is not None and (task or expressions):
