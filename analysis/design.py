@@ -200,7 +200,8 @@ def _keep_changing(confounds: pd.DataFrame, kept: Bool[np.ndarray, " volumes"]) 
     if not values.size or not kept.any():
         return confounds
     changing = np.ptp(values[kept], axis=0) > _CONSTANT * np.abs(values).max(axis=0)
-    return confounds.loc[:, changing]
+    varying: pd.DataFrame = confounds.loc[:, changing]
+    return varying
 
 
 def _drift(frame_times: Float[np.ndarray, " volumes"], settings: DesignSettings) -> pd.DataFrame:
