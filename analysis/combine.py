@@ -1,8 +1,8 @@
 """A contrast's effect and variance in each run in; effect, variance, t and z of all runs together out.
 
-`precision` weighs each run by 1 / variance, voxel by voxel. The weights come from estimated variances, so the plain formula promises too small a
-variance; Meier's correction (Biometrics 1953, 9:59-73) adds the part that the weights' own error brings, and degrees of freedom are Satterthwaite's.
-`mean` gives every run the same weight and adds degrees of freedom, as nilearn's fixed effects do.
+`precision` weighs each run by 1 / variance, voxel by voxel. The weights come from estimated variances, so the plain formula promises too
+small a variance; Meier's correction (Biometrics 1953, 9:59-73) adds the part that the weights' own error brings, and degrees of freedom
+are Satterthwaite's. `mean` gives every run the same weight and adds degrees of freedom, as nilearn's fixed effects do.
 """
 
 from collections.abc import Sequence

@@ -44,7 +44,9 @@ def write_contrast(made: SubjectMaps, sources: list[dict[str, Any]], root: Path)
     """Write a subject's effect, variance, t and z maps of a contrast and one sidecar, below `root/sub-SUBJECT/func`."""
     stem = root / f"sub-{made.run.name.subject}" / "func" / name_map(made.run, made.contrast, of_run=False)
     for statistic in STATISTICS:
-        write_map(np.atleast_2d(getattr(made.maps, statistic)), made.mask, made.grid, made.run.hemisphere, f"{stem}_stat-{statistic}_statmap")
+        write_map(
+            np.atleast_2d(getattr(made.maps, statistic)), made.mask, made.grid, made.run.hemisphere, f"{stem}_stat-{statistic}_statmap"
+        )
     _write_sidecar(made.contrast, {"Runs": made.runs, "Scans": sources}, stem)
 
 

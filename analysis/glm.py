@@ -2,11 +2,12 @@
 
 Series are divided by their mean beforehand, and weights multiplied by their regressor's peak afterwards: both together make a weight the
 percent signal change of one event. `ols` and `nilearn-ar1` give the numbers of nilearn's `run_glm`; `ar1`, the default, corrects the
-autocorrelation for what the design took out of the residuals (`analysis.noise`), knows which volumes were dropped, and weighs the first volume
-as stationary noise asks.
+autocorrelation for what the design took out of the residuals (`analysis.noise`), knows which volumes were dropped, and weighs the first
+volume as stationary noise asks.
 
-Everything that a fit needs of the series are a few products: with Omega the noise's precision, X'Omega Y and the diagonal of Y'Omega Y are sums of
-products with fixed matrices, computed once and combined for each rho. Voxels go through in blocks, so that memory does not grow with them.
+Everything that a fit needs of the series are a few products: with Omega the noise's precision, X'Omega Y and the diagonal of Y'Omega Y
+are sums of products with fixed matrices, computed once and combined for each rho. Voxels go through in blocks, so that memory does not
+grow with them.
 """
 
 from collections.abc import Callable, Sequence
@@ -88,8 +89,10 @@ def weigh_columns(design: Design, plus: Sequence[str], minus: Sequence[str]) -> 
     rows = {name: row for row, name in enumerate(design.counts)}
     if any(name not in rows for name in (*plus, *minus)):
         return None
-    sides = [design.loadings[[rows[name] for name in names]].mean(axis=0) if names else 0.0 for names in (plus, minus)]
-    weights: Float[np.ndarray, " regressors"] = sides[0] - sides[1]
+    weights = np.zeros(design.matrix.shape[1])
+    for sign, names in ((1, plus), (-1, minus)):
+        if names:
+            weights += sign * design.loadings[[rows[name] for name in names]].mean(axis=0)
     return weights
 
 
@@ -189,7 +192,10 @@ def _estimate_rho(
     squares: Float[np.ndarray, "terms voxels"],
     model: _Model,
 ) -> Float[np.ndarray, " voxels"]:
-    """Return each voxel's autocorrelation from its least-squares residuals r = y - Xb: r'Dr = y'Dy - 2 b'X'Dy + b'X'DXb, D joining neighbors."""
+    """Return each voxel's autocorrelation from its least-squares residuals r = y - Xb.
+
+    With D joining neighbors, r'Dr = y'Dy - 2 b'X'Dy + b'X'DXb.
+    """
     if 1 not in model.precision.pairs:
         return np.zeros(len(residual))  # no two successive volumes were kept
     term = 1 + list(model.precision.pairs).index(1)

@@ -32,7 +32,9 @@ def glm(
     set_folder: Annotated[
         Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
     ] = None,
-    noise: Annotated[str, typer.Option(help="ar1 (corrected for the design), ar1-white (slow noise under white, best for blocks), nilearn-ar1 or ols.")] = "ar1",
+    noise: Annotated[
+        str, typer.Option(help="ar1 (corrected for the design), ar1-white (slow noise under white, best for blocks), nilearn-ar1 or ols.")
+    ] = "ar1",
     confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
     hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
     high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,

@@ -1,4 +1,4 @@
-"""The work of the verb `glm`: every run's model in, its files written as it is fitted, and each subject's maps once its last run is done."""
+"""The work of the verb `glm`: every run's model in, its files written as it is fitted, and a subject's maps once its last run is done."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +84,8 @@ def _note(result: RunResult, written: Written) -> None:
     written.with_betas += result.betas is not None
     written.sha256[f"bold {result.run.stem}"] = result.sha256
     if result.left_out:
-        written.left_out[result.run.stem] = result.left_out
+        run = result.run
+        written.left_out[run.name.stem + (f"_hemi-{run.hemisphere}" if run.hemisphere else "")] = result.left_out
 
 
 def describe_scan(result: RunResult) -> dict[str, Any]:

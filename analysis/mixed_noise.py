@@ -1,8 +1,9 @@
 """A design and residuals in; noise that is part first-order autoregressive, part white, voxel by voxel, out: `ar1-white`.
 
-One correlation rho cannot describe slow noise under white noise: whatever fits neighbors makes blocks look too sure. Here noise has the correlation
-lambda phi^|t_i - t_j| between different volumes (an ARMA(1, 1), as in AFNI's 3dREMLfit). Each voxel takes the pair on a grid whose expected
-residual autocovariances after this design, at eight lags, are nearest to its own; the bias that the design puts into residuals is in the expectation.
+One correlation rho cannot describe slow noise under white noise: whatever fits neighbors makes blocks look too sure. Here noise has the
+correlation lambda phi^|t_i - t_j| between different volumes (an ARMA(1, 1), as in AFNI's 3dREMLfit). Each voxel takes the pair on a grid
+whose expected residual autocovariances after this design, at eight lags, are nearest to its own; the bias that the design puts into
+residuals is in the expectation.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,8 @@ class MixedNoise:
         residuals = y - self.basis @ (self.basis.T @ y)
         energy = np.einsum("rv,rv->v", residuals, residuals)
         found = [
-            np.einsum("rv,rv->v", residuals[later], residuals[earlier]) for later, earlier in _pair_rows(self.distances, self.expected.shape[1])
+            np.einsum("rv,rv->v", residuals[later], residuals[earlier])
+            for later, earlier in _pair_rows(self.distances, self.expected.shape[1])
         ]
         _, kinds = cKDTree(self.expected).query(np.stack(found, axis=1) / np.where(energy > 0, energy, 1)[:, None])
         return np.asarray(kinds, dtype=np.int64)
@@ -64,8 +66,8 @@ class MixedNoise:
 def expect_kinds(x: Float[np.ndarray, "rows regressors"], volumes: Int[np.ndarray, " rows"]) -> MixedNoise:
     """Return the grid for a design and the volumes that were kept.
 
-    With R = I - X (X'X)^-1 X', V the noise's correlation and D_l that joins volumes l apart by one half, the expected autocovariance of the residuals is
-    tr(R D_l R V), relative to tr(R V).
+    With R = I - X (X'X)^-1 X', V the noise's correlation and D_l that joins volumes l apart by one half, the expected autocovariance of
+    the residuals is tr(R D_l R V), relative to tr(R V).
     """
     basis, _ = np.linalg.qr(x)
     distances = np.abs(volumes[:, None] - volumes[None, :])

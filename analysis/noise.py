@@ -2,8 +2,9 @@
 
 Residuals of a regression are less correlated than the noise, since a design takes out slow signal, the more columns the more of it; plain
 Yule-Walker on them is therefore too small, and tests that use it find too much. `debias` inverts the relation: it computes which ratio of
-autocovariances every rho would lead to after this design, and returns the rho that leads to the ratio that was found. (Worsley and others,
-NeuroImage 2002, 15:1-15, appendix A.3, invert the first two autocovariances as if those of higher order were 0; here they are those of the process.)
+autocovariances every rho would lead to after this design, and returns the rho that leads to the ratio that was found. (Worsley and
+others, NeuroImage 2002, 15:1-15, appendix A.3, invert the first two autocovariances as if those of higher order were 0; here they are
+those of the process.)
 """
 
 from typing import Literal

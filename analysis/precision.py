@@ -5,8 +5,8 @@ variance of the innovations, is tridiagonal over the kept volumes:
 
     Omega(rho) = sum over k of c_k(rho) B_k,
 
-where B_0 is the identity, one B_k joins the neighbors at each distance (1 where nothing was dropped), and one marks the volumes at an end or beside a
-gap. With the products x'B_k y computed once, x'Omega(rho) y costs nothing for any rho.
+where B_0 is the identity, one B_k joins the neighbors at each distance (1 where nothing was dropped), and one marks the volumes at an end
+or beside a gap. With the products x'B_k y computed once, x'Omega(rho) y costs nothing for any rho.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A run's events and confounds in, the designs that will be fitted to it out: before any BOLD is read, so that every mistake shows first."""
+"""A run's events and confounds in, the designs that will be fitted to it out: before any BOLD is read, so that mistakes show first."""
 
 from collections.abc import Sequence
 
@@ -36,9 +36,7 @@ def plan_models(
     return models
 
 
-def plan_model(
-    run: Run, volumes: int, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
-) -> RunModel:
+def plan_model(run: Run, volumes: int, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None) -> RunModel:
     """Return a run's model: a regressor per stimulus where events name any, a regressor per condition where contrasts are asked."""
     events = assign_conditions(read_events(run, volumes * run.tr_s), stimuli, str(run.events))
     confounds = read_confounds(run, settings.confounds, volumes, settings.confound_settings)

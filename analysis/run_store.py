@@ -1,7 +1,7 @@
 """Results of runs that are finished are kept beside the output folder until all are; an interrupted command takes them up again.
 
-A result is named by the sha256 of all that it depends on: the files of the run, the settings, the contrasts, the set's table and the code. It is written by
-rename, so that one that is there is whole.
+A result is named by the sha256 of all that it depends on: the files of the run, the settings, the contrasts, the set's table and the
+code. It is written by rename, so that one that is there is whole.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class RunStore:
         """Write a result, whose maps are in single precision, so that an interruption changes no digit."""
         path = self._path(result.run, result.sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {"mask": result.mask, "affine": result.grid.affine, "left_out": np.array(result.left_out)}
+        arrays: dict[str, Any] = {"mask": result.mask, "affine": result.grid.affine, "left_out": np.array(result.left_out)}
         if result.betas is not None:
             arrays |= {"betas": result.betas.effects, "beta_variances": result.betas.variances}
         for label, effect in result.contrasts.items():

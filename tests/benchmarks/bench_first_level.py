@@ -1,7 +1,7 @@
 """Our first level against nilearn's FirstLevelModel: `python -m tests.benchmarks.bench_first_level` prints tables.
 
-One contrast of one subject, 10 runs x 200 volumes x 64 x 64 x 36 voxels, from the same files to the same z map, each in a process of its own that
-reports its wall time and highest memory; then how our fit grows with voxels, volumes and regressors.
+One contrast of one subject, 10 runs x 200 volumes x 64 x 64 x 36 voxels, from the same files to the same z map, each in a process of its
+own that reports its wall time and highest memory; then how our fit grows with voxels, volumes and regressors.
 """
 
 import argparse
@@ -21,6 +21,11 @@ from tests.benchmarks.first_level_data import TASK, TR_S, write_study
 from tests.benchmarks.report import print_table
 
 CONTRAST = "c00 - c01"
+GROWTH = (  # voxels, volumes, confounds
+    *((voxels, 200, 6) for voxels in (10_000, 46_000, 200_000)),
+    *((46_000, volumes, 6) for volumes in (100, 400, 800)),
+    *((46_000, 200, confounds) for confounds in (24, 60)),
+)
 
 
 def read_files(folder: Path, out: Path) -> np.ndarray:
@@ -75,10 +80,12 @@ JOBS: dict[str, Callable[[Path, Path], np.ndarray]] = {
 
 def work(job: str, folder: Path, out: Path) -> None:
     """Do one job and print its time, highest memory and the map's file."""
-    import analysis.__main__
     import nilearn.glm.first_level  # imports are not what is measured
 
-    assert analysis.__main__ and nilearn.glm.first_level
+    import analysis.__main__
+
+    assert analysis.__main__
+    assert nilearn.glm.first_level
     start = time.perf_counter()
     z = JOBS[job](folder, out)
     seconds = time.perf_counter() - start
@@ -119,9 +126,7 @@ def measure_growth() -> None:
 
     rng = np.random.default_rng(1)
     rows = []
-    for voxels, volumes, confounds in (
-        (10_000, 200, 6), (46_000, 200, 6), (200_000, 200, 6), (46_000, 100, 6), (46_000, 400, 6), (46_000, 800, 6), (46_000, 200, 24), (46_000, 200, 60)
-    ):  # fmt: skip
+    for voxels, volumes, confounds in GROWTH:
         events = draw_events(volumes, rng)
         table = pd.DataFrame(rng.standard_normal((volumes, confounds))).add_prefix("c")
         design = build_design(events, "trial_type", compute_frame_times(volumes, TR_S, 0.5), table, DesignSettings(), "run")

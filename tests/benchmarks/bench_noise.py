@@ -21,7 +21,11 @@ from tests.benchmarks.report import print_table
 CONFOUNDS = (0, 12, 24, 36)
 NOISES = ("white", "AR(.2)", "AR(.4)", "AR(.85) + white")
 VOLUMES, TR_S = 200, 2.0
-DESIGNS = {"images every 8 s": (8.0, 2.0, 4), "images every 4 s": (4.0, 2.0, 4), "blocks of 12 s": (16.0, 12.0, 4)}  # between, duration, conditions
+DESIGNS = {  # seconds from onset to onset, seconds shown, conditions
+    "images every 8 s": (8.0, 2.0, 4),
+    "images every 4 s": (4.0, 2.0, 4),
+    "blocks of 12 s": (16.0, 12.0, 4),
+}
 
 
 def draw_noise(kind: str, volumes: int, voxels: int, rng: np.random.Generator) -> np.ndarray:
