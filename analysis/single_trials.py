@@ -191,10 +191,9 @@ def choose_fractions(runs: Sequence[TrialRun], fractions: Sequence[float] = FRAC
     for place, fraction in enumerate(fractions):
         sums = [which @ made.shrink(np.full(voxels, fraction)) for which, made in zip(shown, rotated, strict=True)]
         for number, own in enumerate(sums):
-            others = counts.sum(axis=0) - counts[number]
+            others = counts.sum(axis=0) - counts[number]  # 0: nothing is predicted, and no fraction preferred
             predicted = (np.sum(sums, axis=0) - own) / np.maximum(others, 1)[:, None]
-            use = np.array([others[names.index(name)] > 0 for name in runs[number].stim_ids])
-            errors[place] += ((truth[number] - shown[number].T @ predicted)[use] ** 2).sum(axis=0)
+            errors[place] += ((truth[number] - shown[number].T @ predicted) ** 2).sum(axis=0)
     chosen: Float[np.ndarray, " voxels"] = np.asarray(fractions, dtype=np.float64)[errors.argmin(axis=0)]
     return chosen
 
@@ -225,8 +224,7 @@ def _refuse_dependent(systems: Float[np.ndarray, "models columns columns"]) -> N
     power = np.diagonal(systems, axis1=1, axis2=2)
     lengths = np.sqrt(np.maximum(power, np.finfo(np.float64).tiny))
     least = np.linalg.eigvalsh(systems / lengths[:, :, None] / lengths[:, None, :])[:, 0]
-    empty = (power <= 0).any(axis=1)
-    if (empty | (least < _LEAST_INDEPENDENT)).any():
-        number = int(np.argmax(empty | (least < _LEAST_INDEPENDENT)))
+    if (least < _LEAST_INDEPENDENT).any():
+        number = int(np.argmax(least < _LEAST_INDEPENDENT))
         which = f"trial {number + 1}" if len(systems) > 1 else "a trial"
         raise InputError(f"{which} cannot be told from the others, from confounds or from drifts; merge trials, or use ridge")
