@@ -91,7 +91,8 @@ class FolderIndex:
     @classmethod
     def build(cls, places: Iterable[Path]) -> "FolderIndex":
         """Index each place and the folders beside it; a folder that is incomplete is passed over."""
-        around = {folder.resolve() for place in places for folder in (place, *place.resolve().parent.iterdir())}
+        parents = [place.resolve().parent for place in places]
+        around = {folder for parent in parents if parent.is_dir() for folder in parent.iterdir()}
         index = cls()
         for folder in sorted(folder for folder in around if (folder / FILE_NAME).is_file()):
             try:
