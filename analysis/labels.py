@@ -20,7 +20,7 @@ from protocols.tables import Columns, read_tsv
 
 TABLE = "dseg.tsv"
 TABLE_COLUMNS: Columns = {"index": "integer", "name": "text"}
-NONE = 0  # the label of what belongs to no region
+NONE = -1  # the label of what belongs to no region, once read
 VOLUMES = (".nii.gz", ".nii")
 SURFACES = (".label.gii", ".annot")
 _MOST_NAMED = 8
@@ -69,15 +69,9 @@ def read_regions(path: Path, root: Path, rois: Sequence[str] = ()) -> list[Regio
     InputError
         When a value is no whole number, a label has no name, a name no voxel, or a name stands there twice.
     """
-    if path.name.endswith(SURFACES):
-        values, names = read_labels(path)
-        grid = Grid((len(values),), np.eye(4))
-        side = find_hemisphere(path)
-        table = pd.DataFrame([(index, name, side) for index, name in names.items()], columns=["index", "name", "hemisphere"])
-        if not rois:  # a color table lists more than an atlas has on this side
-            table = table[table["index"].isin(np.unique(values))]
-    else:
-        values, grid, table = _read_volume(path), read_grid(path), _read_table(path, root)
+    values, grid, table = _read_surface(path) if path.name.endswith(SURFACES) else _read_volume(path, root)
+    if path.name.endswith(SURFACES) and not rois:  # a color table lists more than an atlas has on this side
+        table = table[table["index"].isin(np.unique(values))]
     _refuse_nameless(values, table, path)
     wanted = _choose(table, rois, path)
     flat = values.ravel()
@@ -106,7 +100,7 @@ def find_hemisphere(path: Path) -> str:
 
 
 def read_labels(path: Path) -> tuple[Int[np.ndarray, " vertices"], dict[int, str]]:
-    """Read a surface's labels, GIFTI or FreeSurfer's annotation: one per vertex, 0 for none, and the names of all others.
+    """Read a surface's labels, GIFTI or FreeSurfer's annotation: one per vertex, below 0 for none, and the table of names.
 
     Raises
     ------
@@ -118,16 +112,11 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, " vertices"], dict[int, str
     try:
         if path.name.endswith(".annot"):
             values, _, listed = nibabel.freesurfer.read_annot(path)
-            names = {index: name.decode() for index, name in enumerate(listed)}
-            values = np.where(values < 0, NONE, values)
-        else:
-            image = load_image(path)
-            values, names = image.agg_data(), image.labeltable.get_labels_as_dict()
-    except (OSError, ValueError, EOFError) as problem:
+            return values.astype(np.int64), {index: name.decode() for index, name in enumerate(listed)}
+        image = load_image(path)
+        return image.agg_data().astype(np.int64), image.labeltable.get_labels_as_dict()
+    except (OSError, ValueError, EOFError, IndexError) as problem:
         raise InputError(f"{path}: not a readable surface annotation ({problem}); copy it again") from None
-    known = {index: name for index, name in names.items() if name.lower() not in _NAMELESS}
-    labels: Int[np.ndarray, " vertices"] = np.where(np.isin(values, list(known)), values, NONE).astype(np.int64)
-    return labels, known
 
 
 def refuse_other_grid(path: Path, own: Grid, grid: Grid, of: str) -> None:
@@ -147,21 +136,31 @@ def _read_owner(folder: str) -> str | None:
     return folder.removeprefix("sub-") if folder.startswith("sub-") else None
 
 
-def _read_volume(path: Path) -> Int[np.ndarray, "x y z"]:
+def _read_surface(path: Path) -> tuple[Int[np.ndarray, " vertices"], Grid, pd.DataFrame]:
+    values, names = read_labels(path)
+    none = {index for index, name in names.items() if name.lower() in _NAMELESS} | ({0} - set(names))
+    rows = [(index, name, find_hemisphere(path)) for index, name in names.items() if index not in none]
+    table = pd.DataFrame(rows, columns=["index", "name", "hemisphere"])
+    repeated = table.loc[table.duplicated("name"), "name"]
+    if len(repeated):
+        raise InputError(f"{path}: two of its labels are called {repeated.iloc[0]!r}; give each its own name")
+    return np.where((values < 0) | np.isin(values, list(none)), NONE, values), Grid((len(values),), np.eye(4)), table
+
+
+def _read_volume(path: Path, root: Path) -> tuple[Int[np.ndarray, "x y z"], Grid, pd.DataFrame]:
     values = read_array(path)
     if values.ndim != 3:
         raise InputError(f"{path}: has {values.ndim} dimensions, expected 3; a segmentation has one label per voxel")
     if not (np.isfinite(values).all() and (values == np.round(values)).all() and (values >= 0).all()):
         raise InputError(f"{path}: holds other values than whole numbers from 0; it was interpolated, or is a map of probabilities")
-    whole: Int[np.ndarray, "x y z"] = values.astype(np.int64)
-    return whole
+    return np.where(values == 0, NONE, values).astype(np.int64), read_grid(path), _read_table(path, root)
 
 
 def _read_table(path: Path, root: Path) -> pd.DataFrame:
     """Read the names of a segmentation, `index name` and perhaps `hemisphere`."""
     file = _find_table(path, root)
     table = read_tsv(file, TABLE_COLUMNS)
-    table = table[table["index"] != NONE].reset_index(drop=True)
+    table = table[table["index"] != 0].reset_index(drop=True)  # the background, which some tables list
     table["hemisphere"] = table["hemisphere"].fillna(BOTH) if "hemisphere" in table else BOTH
     unknown = table["hemisphere"][~table["hemisphere"].isin(("L", "R", BOTH))]
     if len(unknown):
@@ -169,7 +168,7 @@ def _read_table(path: Path, root: Path) -> pd.DataFrame:
     for column, key in (("index", ["index"]), ("name", ["name", "hemisphere"])):
         repeated = table.loc[table.duplicated(key), column]
         if len(repeated):
-            raise InputError(f"{file}: {column} {repeated.iloc[0]!r} stands there twice; give each label its own row and name")
+            raise InputError(f"{file}: {column} {repeated.iloc[0]} stands there twice; give each label its own row and name")
     return table
 
 
@@ -192,7 +191,8 @@ def _refuse_nameless(values: Int[np.ndarray, "*grid"], table: pd.DataFrame, path
     labels, counts = np.unique(values[values != NONE], return_counts=True)
     nameless = ~np.isin(labels, table["index"].to_numpy(dtype=np.int64))
     if nameless.any():
-        listed = [f"{label} ({count} voxels)" for label, count in zip(labels[nameless], counts[nameless], strict=True)]
+        unit = "vertices" if values.ndim == 1 else "voxels"
+        listed = [f"{label} ({count} {unit})" for label, count in zip(labels[nameless], counts[nameless], strict=True)]
         raise InputError(f"{path}: label {_list(listed)} has no name in its table; the table is of another segmentation, or needs a row")
 
 

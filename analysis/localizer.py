@@ -101,8 +101,10 @@ def read_contrast(file: Path) -> RunContrast:
     values = read_sidecar(file)
     where = name_sidecar(file)
     scan = Scan.from_json(values[SCAN], f"{where}: {SCAN}") if SCAN in values else Scan.of(RunName.parse(file.name))
-    maps = [read_array(path).ravel().astype(np.float64) for path in (file, file.with_name(file.name.replace(EFFECT, VARIANCE)))]
-    return RunContrast(file, scan, maps[0], maps[1], read_grid(file), read_chosen(values, where) or ())
+    variance, grid = file.with_name(file.name.replace(EFFECT, VARIANCE)), read_grid(file)
+    refuse_other_grid(variance, read_grid(variance), grid, file.name)
+    maps = [read_array(path).ravel().astype(np.float64) for path in (file, variance)]
+    return RunContrast(file, scan, maps[0], maps[1], grid, read_chosen(values, where) or ())
 
 
 def plan_folds(names: Sequence[RunName], scheme: Scheme) -> list[Fold]:
