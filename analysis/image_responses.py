@@ -8,10 +8,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from analysis.map_contrasts import TARGET
-from analysis.rois import BOTH
 from protocols.errors import InputError
 from protocols.protocol import OTHER, split_contrast
-from protocols.roi_table import RoiTable
+from protocols.roi_table import BOTH, RoiTable
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
-"""The verb `rois`: responses per stimulus and ROI masks in, the RoiTable out."""
+"""The verb `rois`: responses per stimulus and regions in, the RoiTable with its lineage, overlaps and reliability out."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,55 +13,100 @@ from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.roi_table import FILE_NAME, RoiTable
 from protocols.stimulus_set import TABLE, StimulusSet
-from protocols.tables import write_text
 
 if TYPE_CHECKING:
-    from analysis.rois import RoiSettings
+    from analysis.roi_runs import PlannedRun
+    from analysis.roi_sources import RoiSource
+
+_MOST_PAIRS = 10
 
 
 def rois(
     bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder.")],
     betas: Annotated[Path, typer.Option(help="Folder that `analysis glm` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder to write; roi_table.tsv is in it.")],
-    masks: Annotated[Path | None, typer.Option(help="Folder of ROI masks (default: BIDS/derivatives/rois).", show_default=False)] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of ROI masks, or one that `analysis localize` wrote (default: BIDS/derivatives/rois).", show_default=False
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
+    ] = None,
+    roi: Annotated[list[str] | None, typer.Option(help="Region to take; repeat for more (default: all).", show_default=False)] = None,
     set_folder: Annotated[
         Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
     ] = None,
     hemispheres: Annotated[str, typer.Option(help="both: one row for both together (LR); separate: L and R as well.")] = "both",
+    chosen: Annotated[
+        list[Path] | None, typer.Option(help="A further file whose choice counts (voxel table, noise ceiling, HRF); repeat for more.")
+    ] = None,
+    allow_circular: Annotated[bool, typer.Option(help="Go on where tested data chose a region; nothing can be claimed then.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
 ) -> None:
     """Average responses over each ROI's voxels: one row per subject, session, run, ROI and image.
 
+    Refuses to test a region, a model or a noise ceiling in runs whose data chose it. Of a localizer's folds each run takes the one that
+    it took no part in.
+
     Example: analysis rois bids/ --betas bids/derivatives/voxdrive --out results/rois
     """
-    from analysis.rois import SE_DESCRIPTION, RoiSettings
+    from analysis.circularity import refuse_circular
+    from analysis.roi_files import write_rois
+    from analysis.roi_runs import average_runs, list_circular
+    from analysis.roi_sources import RoiSource
+    from analysis.rois import RoiSettings, label_rows, sort_rows
 
     refuse_non_empty(out, overwrite)
-    settings = parse_config({"hemispheres": hemispheres}, RoiSettings, "analysis rois")
+    if masks is not None and labels is not None:
+        raise InputError("give either --masks or --labels, not both: regions of the same name could not be told apart")
+    values = {"hemispheres": hemispheres, "rois": roi or [], "allow_circular": allow_circular}
+    settings = parse_config(values, RoiSettings, "analysis rois")
+    stimulus_set = _read_set(set_folder or bids / "stimuli")
+    source = RoiSource(masks or (None if labels else bids / "derivatives" / "rois"), labels, settings.rois)
+    planned = _plan(betas, source, chosen or [])
+    circular = list_circular(planned)
+    if not settings.allow_circular:
+        refuse_circular(circular, "analysis rois")
+    averaged = average_runs(planned, settings.hemispheres, lambda runs: show_progress(runs, "ROIs"))
+    rows = sort_rows(label_rows(averaged.rows, stimulus_set.table, str(betas)), stimulus_set)
+    inputs = {"betas": betas, "labels" if labels else "masks": source.root, "set": stimulus_set.folder}
+    inputs |= {f"chosen {file.name}": file for file in chosen or []}
+    with staged_folder(out, Provenance.collect("analysis rois", config_values(settings), inputs), overwrite) as folder:
+        write_rois(RoiTable(rows, circular=bool(circular)), averaged.overlaps, planned, folder)
+    for one in circular:
+        typer.echo(f"circular: {one.describe()}; nothing can be claimed from this table")
+    _print_overlaps(averaged.overlaps)
+    counts = rows.groupby("roi", sort=False)["n_voxels"].median()
+    sizes = ", ".join(f"{name} {int(count)}" for name, count in counts.items())
+    typer.echo(f"wrote {out / FILE_NAME}: {len(rows)} responses, {rows['subject'].nunique()} subjects; voxels per ROI (median): {sizes}")
+
+
+def _read_set(folder: Path) -> StimulusSet:
+    if not (folder / TABLE).is_file():
+        raise InputError(f"{folder}: has no {TABLE}; name the stimulus set that was shown with --set")
+    return StimulusSet.read(folder)
+
+
+def _plan(betas: Path, source: "RoiSource", chosen: list[Path]) -> "list[PlannedRun]":
+    """Find the runs and the regions that each is averaged over."""
+    from analysis.lineage import FolderIndex
+    from analysis.roi_runs import plan_runs
+    from analysis.run_betas import find_run_betas
+
     Provenance.read(betas)
-    folder, set_folder = masks or bids / "derivatives" / "rois", set_folder or bids / "stimuli"
-    if not (set_folder / TABLE).is_file():
-        raise InputError(f"{set_folder}: has no {TABLE}; name the stimulus set that was shown with --set")
-    table = _summarize(betas, folder, StimulusSet.read(set_folder), settings)
-    inputs = {"betas": betas, "masks": folder, "set": set_folder}
-    provenance = Provenance.collect("analysis rois", config_values(settings), inputs)
-    with staged_folder(out, provenance, overwrite) as staging:
-        RoiTable(table).write(staging / FILE_NAME)
-        columns = {"response_psc": {"Units": "percent signal change", "Description": "Mean over the ROI's voxels"}}
-        columns["se_psc"] = {"Units": "percent signal change", "Description": SE_DESCRIPTION}
-        write_text(json.dumps({"format_version": 1, **columns}, indent=2) + "\n", staging / FILE_NAME.replace(".tsv", ".json"))
-    counts = table.groupby("roi", sort=False)["n_voxels"].median()
-    sizes = ", ".join(f"{roi} {int(count)}" for roi, count in counts.items())
-    typer.echo(f"wrote {out / FILE_NAME}: {len(table)} responses, {table['subject'].nunique()} subjects; voxels per ROI (median): {sizes}")
+    absent = [str(file) for file in chosen if not file.is_file()]
+    if absent:
+        raise InputError(f"{', '.join(absent)}: no such file; name with --chosen what took part in a choice")
+    return plan_runs(find_run_betas(betas), source, chosen, FolderIndex.build([betas, source.root, *chosen]))
 
 
-def _summarize(betas: Path, masks: Path, stimulus_set: StimulusSet, settings: "RoiSettings") -> pd.DataFrame:
-    from analysis.rois import find_masks, label_rows, sort_rows, summarize_run
-    from analysis.run_betas import RunBetas, find_run_betas
-
-    parts = []
-    for path in show_progress(find_run_betas(betas), "ROIs"):
-        run = RunBetas.read(path)
-        rows = summarize_run(run, find_masks(masks, run.name.subject), settings.hemispheres, path)
-        parts.append(label_rows(rows, stimulus_set.table, str(path)))
-    return sort_rows(pd.concat(parts, ignore_index=True), stimulus_set)
+def _print_overlaps(overlaps: pd.DataFrame) -> None:
+    """Say which regions share voxels: the largest overlap of each pair over runs."""
+    pairs = overlaps.sort_values("shared", ascending=False, kind="stable").drop_duplicates(["subject", "roi", "other_roi"])
+    for row in pairs.head(_MOST_PAIRS).to_dict("records"):
+        sizes = f"{row['n_voxels']} and {row['other_n_voxels']}"
+        typer.echo(f"sub-{row['subject']}: {row['roi']} and {row['other_roi']} share {row['shared']} of {sizes} voxels")
+    if len(pairs) > _MOST_PAIRS:
+        typer.echo(f"{len(pairs) - _MOST_PAIRS} further pairs share voxels; overlap.tsv lists them")

@@ -1,14 +1,19 @@
 """RoiTable: one response per subject, session, run, ROI and stimulus; what the inference reads."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from protocols.errors import InputError
-from protocols.tables import Columns, check_columns, read_tsv, write_tsv
+from protocols.tables import Columns, check_columns, read_json, read_tsv, write_text, write_tsv
 
 FILE_NAME = "roi_table.tsv"
+FORMAT_VERSION = 1
+CIRCULAR = "Circular"
 COLUMNS: Columns = {
     "subject": "text",
     "session": "optional text",
@@ -22,13 +27,16 @@ COLUMNS: Columns = {
     "se_psc": "optional number",
     "n_voxels": "integer",
 }
-HEMISPHERES = ("L", "R", "LR")
+BOTH = "LR"
+HEMISPHERES = ("L", "R", BOTH)
 KEY = ["subject", "session", "run", "roi", "hemisphere", "stim_id"]
 
 
 @dataclass(frozen=True)
 class RoiTable:
     """Responses in percent signal change with their standard errors. `hemisphere` is L, R or both (`LR`).
+
+    `circular` says that runs in it were tested on what they chose themselves (`analysis rois --allow-circular`): nothing can be claimed.
 
     Raises
     ------
@@ -38,6 +46,7 @@ class RoiTable:
 
     table: pd.DataFrame
     where: str = FILE_NAME
+    circular: bool = False
 
     def __post_init__(self) -> None:
         table = check_columns(self.table, COLUMNS, self.where).reset_index(drop=True)
@@ -54,10 +63,18 @@ class RoiTable:
 
     @classmethod
     def read(cls, path: Path) -> "RoiTable":
-        """Read a RoiTable from its TSV file, or from the folder that holds `roi_table.tsv`."""
+        """Read a RoiTable from its TSV file, or from the folder that holds `roi_table.tsv`; its sidecar may be absent."""
         file = path / FILE_NAME if path.is_dir() else path
-        return cls(read_tsv(file, COLUMNS), str(file))
+        sidecar = file.with_suffix(".json")
+        values = read_json(sidecar, "copy it again") if sidecar.is_file() else {}
+        circular = values.get(CIRCULAR, False)
+        if not isinstance(circular, bool):
+            raise InputError(f"{sidecar}: {CIRCULAR} is {circular!r}, expected true or false")
+        return cls(read_tsv(file, COLUMNS), str(file), circular)
 
-    def write(self, path: Path) -> None:
-        """Write the table to `path` (a `.tsv` file)."""
+    def write(self, path: Path, sidecar: Mapping[str, Any] | None = None) -> None:
+        """Write the table to `path` (a `.tsv` file), and its sidecar where there is anything to say in it."""
         write_tsv(self.table, path)
+        if sidecar is not None or self.circular:
+            values = {"format_version": FORMAT_VERSION, CIRCULAR: self.circular, **(sidecar or {})}
+            write_text(json.dumps(values, indent=2) + "\n", path.with_suffix(".json"))

@@ -1,0 +1,58 @@
+"""A BIDS file name in, its entities and suffix out; a file in, the sidecars that describe it out."""
+
+import re
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from protocols.tables import read_json
+
+_EXTENSION = re.compile(r"\.(nii\.gz|nii|func\.gii|label\.gii|shape\.gii|gii|annot|tsv\.gz|tsv|npy|json)$")
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """A file's name, taken apart: `sub-01_hemi-L_label-FFA_mask.nii.gz` has three entities and the suffix `mask`."""
+
+    entities: dict[str, str]
+    suffix: str
+
+    @classmethod
+    def parse(cls, file_name: str) -> "BidsName":
+        """Read a name; parts without a dash before the last are no entities and are left out."""
+        *parts, suffix = strip_extension(file_name).split("_")
+        return cls(dict(part.split("-", 1) for part in parts if "-" in part), suffix)
+
+    def get(self, entity: str) -> str | None:
+        """Return an entity's label; None where the name lacks it."""
+        return self.entities.get(entity)
+
+    def agrees(self, other: "BidsName", entities: tuple[str, ...]) -> bool:
+        """Say whether two names have the same labels of `entities`, as far as both have them."""
+        return all(self.entities[name] == other.entities[name] for name in entities if name in self.entities and name in other.entities)
+
+    def describes(self, other: "BidsName") -> bool:
+        """Say whether a sidecar of this name is about a file of the other: the same suffix, and no entity that it lacks."""
+        return self.suffix == other.suffix and self.entities.items() <= other.entities.items()
+
+
+def strip_extension(file_name: str) -> str:
+    """Return a name without its extension, `.nii.gz` and `.func.gii` being one."""
+    return _EXTENSION.sub("", file_name)
+
+
+def name_sidecar(path: Path) -> Path:
+    """Return the path of a file's own JSON sidecar."""
+    return path.with_name(strip_extension(path.name) + ".json")
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Return what the JSON sidecars in a file's folder say of it, the most specific last (BIDS' inheritance within a folder)."""
+    own = BidsName.parse(path.name)
+    shared = [one for one in path.parent.glob(f"*_{escape(own.suffix)}.json") if BidsName.parse(one.name).describes(own)]
+    values: dict[str, Any] = {}
+    for sidecar in sorted({*shared, name_sidecar(path)}, key=lambda one: (len(BidsName.parse(one.name).entities), one.name)):
+        if sidecar.is_file():
+            values |= read_json(sidecar, "copy it again")
+    return values
