@@ -93,8 +93,6 @@ def expect_white(design: Design) -> float:
 
 def _whiten(series: Float[np.ndarray, "rows voxels"], design: Design, noise: NoiseModel) -> Float[np.ndarray, "rows voxels"]:
     """Return the residuals of the whitened fit."""
-    if noise == "ols":
-        return _remove(design.values, series)
     residuals = np.empty_like(series)
     if noise == "ar1-white":
         mixed = expect_kinds(design.values / np.linalg.norm(design.values, axis=0), design.volumes)
