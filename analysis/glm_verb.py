@@ -16,7 +16,7 @@ from protocols.stimulus_set import TABLE, StimulusSet
 
 if TYPE_CHECKING:
     from analysis.dataset import Run
-    from analysis.first_level import ModelSettings, RunModel, SubjectMaps
+    from analysis.first_level import ModelSettings, RunModel
     from analysis.glm_work import Written
     from analysis.map_contrasts import MapContrast
 
@@ -77,7 +77,7 @@ def glm(
     runs, contrasts, stimulus_set = _plan(question, where, settings)
     models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None)
     written = _write(models, settings, contrasts, stimulus_set, question, out, cache, overwrite)
-    _print_maps([(made.run.name.subject, made) for made in written.maps])
+    _print_maps(written)
     _say_left_out(written.left_out)
     if written.taken_up:
         typer.echo(f"{written.taken_up} runs had been finished by an earlier command")
@@ -105,8 +105,8 @@ class Where:
     derivatives: Path | None
 
 
-def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[list[Run], list[MapContrast], StimulusSet | None]":
-    """Return the runs, the maps to make and, with a protocol, its stimulus set."""
+def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[dict[Run, int], list[MapContrast], StimulusSet | None]":
+    """Return the runs with their numbers of volumes, the maps to make and, with a protocol, its stimulus set."""
     from analysis.dataset import refuse_other_set
     from analysis.map_contrasts import expand_planned, parse_expressions
     from analysis.run_model import list_trial_types
@@ -118,7 +118,7 @@ def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple
         fixed = Protocol.read(protocol)
         shown = StimulusSet.read(_find_set(bids, question.set_folder, fixed.task))
         runs = _find(bids, fixed.task, where, settings)
-        refuse_other_set(runs, shown.sha256, shown.folder)
+        refuse_other_set(list(runs), shown.sha256, shown.folder)
         return runs, expand_planned(fixed.contrasts, shown.table), shown
     if question.task is None:
         raise InputError("give --protocol P.toml, or --task T with --contrast 'A - B'")
@@ -126,11 +126,17 @@ def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple
     return runs, parse_expressions(question.expressions, list_trial_types(runs)), None
 
 
-def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "list[Run]":
+def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "dict[Run, int]":
+    """Return the runs and their numbers of volumes, once all their files fit together; say what may be a mistake."""
     from analysis.dataset import find_runs
+    from analysis.run_checks import check_lengths, describe_differences
 
     needed = settings.confounds != "none"
-    return find_runs(bids, task, where.space, needed, subjects=where.subjects, sessions=where.sessions, derivatives=where.derivatives)
+    runs = find_runs(bids, task, where.space, needed, subjects=where.subjects, sessions=where.sessions, derivatives=where.derivatives)
+    lengths = check_lengths(runs)
+    for note in describe_differences(runs):
+        typer.echo(f"note: {note}")
+    return {run: lengths[run.stem] for run in runs}
 
 
 def _find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
@@ -174,21 +180,22 @@ def _write(
     return written
 
 
-def _print_maps(summary: "list[tuple[str, SubjectMaps]]") -> None:
-    """Print one row per contrast; where there are several subjects, the lowest and the highest of each figure."""
+def _print_maps(written: "Written") -> None:
+    """Print one row per contrast; where there are several subjects, the lowest and the highest of each figure, and the runs' highest
+    VIF."""
     from rich.console import Console
     from rich.table import Table
 
-    if not summary:
+    if not written.maps:
         return
     table = Table(title="contrast maps: z of the runs combined (lowest to highest subject)", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("contrast", "subjects", "z max", "z min", f"z > {_THRESHOLD_Z}"):
+    for column in ("contrast", "subjects", "z max", "z min", f"z > {_THRESHOLD_Z}", "VIF"):
         table.add_column(column, justify="left" if column == "contrast" else "right", no_wrap=True)
-    for expression in dict.fromkeys(made.contrast.expression for _, made in summary):
-        maps = [made.maps.z for _, made in summary if made.contrast.expression == expression]
+    for contrast in dict.fromkeys(made.contrast for made in written.maps):
+        maps = [made.maps.z for made in written.maps if made.contrast == contrast]
         counts = [float((z > _THRESHOLD_Z).sum()) for z in maps]
         ranges = (_say_range([z.max() for z in maps], 2), _say_range([z.min() for z in maps], 2), _say_range(counts, 0))
-        table.add_row(expression, str(len(maps)), *ranges)
+        table.add_row(contrast.expression, str(len(maps)), *ranges, f"{written.vif[contrast.label]:.1f}")
     Console().print(table)
 
 

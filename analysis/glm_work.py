@@ -6,23 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from analysis.derivatives import write_contrast, write_description, write_run_contrast
+from analysis.efficiency import describe_design
 from analysis.extract import extract_run
 from analysis.first_level import ModelSettings, RunModel, RunResult, SubjectMaps, combine_subject, model_run
+from analysis.glm import weigh_columns
 from analysis.map_contrasts import MapContrast
 from analysis.run_store import RunStore
 from protocols.config import config_values
 from protocols.provenance import hash_file
+from protocols.tables import write_tsv
 
 
 @dataclass
 class Written:
-    """What was written: subjects' maps, how many runs have responses per stimulus, voxels left out by run, and each BOLD's sha256."""
+    """What was written: subjects' maps, runs with responses per stimulus, voxels left out by run, each BOLD's sha256, contrasts' worst
+    VIF."""
 
     maps: list[SubjectMaps] = field(default_factory=list)
     with_betas: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     taken_up: int = 0
     sha256: dict[str, str] = field(default_factory=dict)
+    vif: dict[str, float] = field(default_factory=dict)
 
 
 def fit_all(
@@ -43,6 +48,7 @@ def fit_all(
             pending = []
         result = _find_or_fit(model, settings, contrasts, store, cache, written)
         _write_run(result, model, settings, contrasts, folder)
+        _write_designs(model, contrasts, folder, written)
         _note(result, written)
         pending.append(result.without_betas())
     if pending:
@@ -70,6 +76,21 @@ def _write_run(result: RunResult, model: RunModel, settings: ModelSettings, cont
     for contrast in contrasts:
         if contrast.label in result.contrasts:
             write_run_contrast(result, contrast, result.contrasts[contrast.label], scan, folder)
+
+
+def _write_designs(model: RunModel, contrasts: Sequence[MapContrast], folder: Path, written: Written) -> None:
+    """Write each design's matrix, and how well it tells its regressors and contrasts apart."""
+    designs = {"conditions": model.conditions, "stimuli": model.stimuli[0] if model.stimuli else None}
+    for kind, design in designs.items():
+        if design is None:
+            continue
+        stem = folder / model.run.name.folder / f"{model.run.name.stem}_desc-{kind}"
+        weights = {one.label: weigh_columns(design, one.plus, one.minus) for one in contrasts} if kind == "conditions" else {}
+        table = describe_design(design, {label: values for label, values in weights.items() if values is not None})
+        write_tsv(table, stem.with_name(f"{stem.name}_efficiency.tsv"))
+        write_tsv(design.matrix.assign(volume=design.volumes), stem.with_name(f"{stem.name}_design.tsv"))
+        for row in table[table["kind"] == "contrast"].to_dict("records"):
+            written.vif[row["name"]] = max(written.vif.get(row["name"], 0.0), float(row["vif"]))
 
 
 def _combine(

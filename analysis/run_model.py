@@ -1,6 +1,6 @@
 """A run's events and confounds in, the designs that will be fitted to it out: before any BOLD is read, so that mistakes show first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -9,26 +9,24 @@ from analysis.dataset import Run
 from analysis.design import Design, build_design, compute_frame_times
 from analysis.first_level import ModelSettings, RunModel
 from analysis.map_contrasts import MapContrast, assign_conditions
-from analysis.run_checks import check_lengths
 from analysis.run_events import read_events
 from protocols.errors import InputError
 
 
 def plan_models(
-    runs: Sequence[Run], settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
+    runs: dict[Run, int], settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
 ) -> list[RunModel]:
-    """Return every run's model, a subject's runs together (on surfaces one hemisphere's), in order of their names.
+    """Return the model of every run (with its number of volumes), a subject's together (on surfaces one hemisphere's), in order of names.
 
     Raises
     ------
     InputError
-        Naming all runs whose files do not fit together, or whose events, confounds or designs cannot be used, with the reason for each.
+        Naming all runs whose confounds or designs cannot be used, with the reason for each.
     """
-    lengths = check_lengths(runs)
     models, problems = [], []
     for run in sorted(runs, key=lambda run: (run.name.subject, run.hemisphere or "", run.stem)):
         try:
-            models.append(plan_model(run, lengths[run.stem], settings, contrasts, stimuli))
+            models.append(plan_model(run, runs[run], settings, contrasts, stimuli))
         except InputError as problem:
             problems.append(str(problem))
     if problems:
@@ -53,7 +51,7 @@ def plan_model(run: Run, volumes: int, settings: ModelSettings, contrasts: Seque
     return RunModel(run, named, build(events) if contrasts else None, confounds.kept)
 
 
-def list_trial_types(runs: Sequence[Run]) -> list[str]:
+def list_trial_types(runs: Iterable[Run]) -> list[str]:
     """Return the trial types of all runs' events."""
     return sorted({str(name) for run in runs for name in read_events(run, float("inf"))["trial_type"]})
 
