@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.dataset import Run
     from analysis.first_level import ModelSettings, RunModel
     from analysis.glm_work import Written
+    from analysis.hrf_file import HrfChoices
     from analysis.map_contrasts import MapContrast
 
 _THRESHOLD_Z = 3.1
@@ -37,6 +38,9 @@ def glm(
     ] = "ar1",
     confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
     hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
+    hrf_from: Annotated[
+        Path | None, typer.Option(help="Instead: folder of analysis hrf, each subject's own response.", show_default=False)
+    ] = None,
     high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
     slice_time_ref: Annotated[
         float | None, typer.Option(help="Moment of the TR that a volume stands for, 0-1; from the sidecar's StartTime, else 0.5.")
@@ -65,6 +69,7 @@ def glm(
     Example: analysis glm bids/ --protocol protocols/roi_validation.toml --out bids/derivatives/voxdrive
     """
     from analysis.first_level import ModelSettings
+    from analysis.hrf_file import HrfChoices
     from analysis.run_model import plan_models
 
     refuse_non_empty(out, overwrite)
@@ -75,8 +80,9 @@ def glm(
     question = Question(bids, protocol, task, tuple(contrast or ()), set_folder)
     where = Where(space, tuple(subject or ()), tuple(session or ()), derivatives)
     runs, contrasts, stimulus_set = _plan(question, where, settings)
-    models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None)
-    written = _write(models, settings, contrasts, stimulus_set, question, out, cache, overwrite)
+    choices = HrfChoices.read(hrf_from) if hrf_from else None
+    models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None, choices)
+    written = _write(models, settings, contrasts, stimulus_set, Asked(question, choices, cache), out, overwrite)
     _print_maps(written)
     _say_left_out(written.left_out)
     if written.taken_up:
@@ -103,6 +109,15 @@ class Where:
     subjects: tuple[str, ...]
     sessions: tuple[str, ...]
     derivatives: Path | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command was asked, the response functions that localizer runs chose, and where series are kept."""
+
+    question: Question
+    choices: "HrfChoices | None"
+    cache: Path | None
 
 
 def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[dict[Run, int], list[MapContrast], StimulusSet | None]":
@@ -153,9 +168,8 @@ def _write(
     settings: "ModelSettings",
     contrasts: "list[MapContrast]",
     stimulus_set: StimulusSet | None,
-    question: Question,
+    asked: Asked,
     out: Path,
-    cache: Path | None,
     overwrite: bool,
 ) -> "Written":
     """Fit and write everything; each BOLD's sha256 comes from the one time that it is read."""
@@ -165,7 +179,8 @@ def _write(
     runs = [model.run for model in models]
     inputs: dict[str, Path] = {f"{kind} {run.stem}": path for run in runs for kind in ("mask", "events") if (path := getattr(run, kind))}
     inputs |= {f"confounds {run.stem}": run.confounds for run in runs if settings.confounds != "none"}
-    inputs |= {"protocol": question.protocol} if question.protocol else {}
+    inputs |= {"protocol": asked.question.protocol} if asked.question.protocol else {}
+    inputs |= {"hrf": asked.choices.folder} if asked.choices else {}
     values = {**config_values(settings), "task": runs[0].name.task, "space": runs[0].space}
     values["contrasts"] = [made.expression for made in contrasts]
     provenance = Provenance.collect("analysis glm", values, inputs)
@@ -174,7 +189,7 @@ def _write(
         name_common(settings, contrasts, stimulus_set.sha256 if stimulus_set else None, provenance.code_version),
     )
     with staged_folder(out, provenance, overwrite) as folder:
-        written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, cache)
+        written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, asked.cache, asked.choices)
         provenance.inputs.update(written.sha256)
     store.clear()
     return written

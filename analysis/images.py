@@ -173,7 +173,7 @@ def save_image(values: np.ndarray, affine: Float[np.ndarray, "4 4"], path: Path,
     nibabel.save(image, path)
 
 
-def intersect(masks: Sequence[Bool[np.ndarray, "x y z"]]) -> Bool[np.ndarray, "x y z"]:
+def intersect(masks: Sequence[Bool[np.ndarray, "*grid"]]) -> Bool[np.ndarray, "*grid"]:
     """Return the voxels that are in every mask."""
-    common: Bool[np.ndarray, "x y z"] = np.logical_and.reduce(list(masks))
+    common: Bool[np.ndarray, "*grid"] = np.logical_and.reduce(list(masks))
     return common
