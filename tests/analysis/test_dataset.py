@@ -173,14 +173,6 @@ def test_events_of_another_stimulus_set_are_refused(tmp_path: Path) -> None:
         refuse_other_set(runs, "abc", tmp_path)
 
 
-def test_each_subject_keeps_its_own_mask(tmp_path: Path) -> None:
-    """nilearn 0.14.1: `first_level_from_bids(mask_img="derivatives")` gives later subjects the first one's."""
-    for subject in ("1", "2"):
-        write_run(tmp_path, f"sub-{subject}/func", f"sub-{subject}_task-t_run-01", "_space-T1w")
-    masks = [run.mask for run in find_runs(tmp_path, "t")]
-    assert [mask.name.split("_")[0] for mask in masks if mask] == ["sub-1", "sub-2"]
-
-
 def test_sidecars_are_inherited_and_the_nearest_wins(tmp_path: Path) -> None:
     for run in ("1", "2"):
         write_run(tmp_path, "sub-1/ses-a/func", f"sub-1_ses-a_task-t_run-{run}", "_space-MNI")

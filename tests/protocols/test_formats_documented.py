@@ -175,6 +175,7 @@ def test_the_page_covers_every_noun():
         "EncodingModel",
         "Targets file",
         "Feature cache",
+        "Preprocessed scans",
         "RoiTable",
         "Group result",
         "ROI peaks",
