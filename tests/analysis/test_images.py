@@ -1,5 +1,6 @@
 """NIfTI files: grids, masks, and series read in one pass that equal what nibabel reads, in little memory."""
 
+import bz2
 import gzip
 import tracemalloc
 from pathlib import Path
@@ -111,6 +112,9 @@ def test_what_is_no_series_of_the_masks_grid_is_refused(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros((*SHAPE, 2), dtype=np.complex64), np.eye(4)), path)
     with pytest.raises(InputError, match=r"holds complex64 values, expected one real number per voxel"):
         read_series(path, make_mask())
+    (tmp_path / "a.nii.bz2").write_bytes(bz2.compress(gzip.decompress(path.read_bytes())))
+    with pytest.raises(InputError, match=r"a.nii.bz2: is neither .nii nor .nii.gz; convert the file"):
+        read_series(tmp_path / "a.nii.bz2", make_mask())
 
 
 def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
