@@ -176,6 +176,7 @@ def test_the_page_covers_every_noun():
         "EncodingModel",
         "Targets file",
         "Feature cache",
+        "Preprocessed scans",
         "First level",
         "RoiTable",
         "Group result",
