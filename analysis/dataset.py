@@ -4,93 +4,122 @@ A small index of our own: names are parsed, everything missing is named at once,
 and sidecars. Events stand in the BIDS folder, BOLD, brain masks and confounds in `derivatives/fmriprep`.
 """
 
-import re
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
+from analysis.missing_files import CONFOUNDS as NO_CONFOUNDS
+from analysis.missing_files import Missing, refuse_missing
+from analysis.sidecars import find_events, parse_entities, read_timing
 from protocols.errors import InputError
 from protocols.run_name import RunName
-from protocols.tables import Columns, read_json, read_tsv
+from protocols.tables import read_json
 
 BOLD = "desc-preproc_bold.nii.gz"
+SURFACE_BOLD = "bold.func.gii"
 MASK = "desc-brain_mask.nii.gz"
 CONFOUNDS = "desc-confounds_timeseries.tsv"
-EVENT_COLUMNS: Columns = {"onset": "number", "duration": "number", "trial_type": "text"}
-_SPACE = re.compile(r"_space-(?P<space>[0-9A-Za-z]+)_")
-_MID_VOLUME = 0.5
+_OLD_CONFOUNDS = "desc-confounds_regressors.tsv"  # fMRIPrep before 20.2
+HEMISPHERES = ("L", "R")
+NATIVE = "native"
+_ANATOMICAL = "T1w"
+_UNNAMED = "(none)"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its name, its files, and what its sidecar says.
+    """One run, or one hemisphere of it on a surface: its name, its files, and what its sidecars say.
 
-    `slice_time_ref` is the moment of the repetition that a volume stands for, 0-1. `space` is None where the file
-    names have none.
+    `slice_time_ref` is the moment of the repetition that a volume stands for, 0-1. `space` and `resolution` are None where the
+    file names have none. On a surface there is a `hemisphere`, L or R, and no mask.
     """
 
     name: RunName
     space: str | None
     bold: Path
-    mask: Path
+    mask: Path | None
     events: Path
     confounds: Path
     tr_s: float
     slice_time_ref: float
+    hemisphere: str | None = None
+    resolution: str | None = None
+
+    @property
+    def surface(self) -> bool:
+        """Whether the BOLD is of a surface's vertices."""
+        return self.hemisphere is not None
 
     @property
     def stem(self) -> str:
-        """The run's BIDS name with its space, e.g. `sub-01_task-T_run-01_space-MNI152NLin2009cAsym`."""
-        return self.name.stem + (f"_space-{self.space}" if self.space else "")
+        """The run's BIDS name with hemisphere, space and resolution, e.g. `sub-01_task-T_run-01_space-MNI152NLin2009cAsym_res-2`."""
+        return self.name.stem + _join_entities(self.hemisphere, self.space, self.resolution)
 
 
-def find_runs(bids: Path, task: str, space: str | None = None, needs_confounds: bool = True) -> list[Run]:
-    """Return all runs of a task, sorted by name.
+@dataclass(frozen=True)
+class _Bold:
+    """A preprocessed BOLD file and what its name says."""
+
+    path: Path
+    name: RunName
+    space: str | None
+    resolution: str | None
+    hemisphere: str | None
+
+    @property
+    def label(self) -> str:
+        """The space as --space takes it, e.g. `MNI152NLin2009cAsym:res-2`, as fMRIPrep's --output-spaces does."""
+        return (self.space or _UNNAMED) + (f":res-{self.resolution}" if self.resolution else "")
+
+    @classmethod
+    def parse(cls, path: Path) -> "_Bold":
+        entities = parse_entities(path.name)
+        return cls(path, RunName.parse(path.name), entities.get("space"), entities.get("res"), entities.get("hemi"))
+
+
+def find_runs(
+    bids: Path,
+    task: str,
+    space: str | None = None,
+    needs_confounds: bool = True,
+    *,
+    subjects: Collection[str] = (),
+    sessions: Collection[str] = (),
+    derivatives: Path | None = None,
+) -> list[Run]:
+    """Return all runs of a task, sorted by name; on a surface one for each hemisphere.
+
+    `space` is a space of the file names, with `:res-2` where there are several resolutions, or `native`: BOLD without a space, else
+    in T1w. `subjects` and `sessions` leave out others; none named is all. `derivatives` is fMRIPrep's output where it is not
+    `BIDS/derivatives/fmriprep`.
 
     Raises
     ------
     InputError
-        When there are none, the space is ambiguous, or any file is missing (all are named).
+        When there are none, the space is ambiguous, or anything is missing (all in one table).
     """
-    derivatives = bids / "derivatives" / "fmriprep"
-    if not derivatives.is_dir():
-        raise InputError(f"{bids}: has no derivatives/fmriprep; name the BIDS folder, with fMRIPrep's output in it")
-    bolds = _index_by_run(derivatives, BOLD, task, space)
-    events = {_name_in_place(path, bids): path for path in sorted(bids.glob(f"sub-*/**/*_task-{task}_*events.tsv"))}
-    _refuse_incomplete(bids, task, bolds, events)
-    runs = [_describe(bids, name, path, events[name]) for name, path in sorted(bolds.items(), key=lambda item: item[0].stem)]
-    needed = [path for run in runs for path in (run.mask, *([run.confounds] if needs_confounds else []))]
-    missing = [str(path) for path in needed if not path.is_file()]
-    if missing:
-        hint = "; or give --confounds none" if any(CONFOUNDS in path for path in missing) else ""
-        raise InputError("missing files:\n  " + "\n  ".join(missing) + f"\ncopy fMRIPrep's whole output{hint}")
+    folder = derivatives or bids / "derivatives" / "fmriprep"
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder, so {bids} has no derivatives/fmriprep; name the BIDS folder, with fMRIPrep's output in it"
+        )
+    everything = [*_list_bold(folder, task, BOLD), *_list_bold(folder, task, SURFACE_BOLD)]
+    if not everything:
+        tasks = sorted({RunName.parse(path.name).task for path in folder.glob("sub-*/**/*_task-*_*bold.*i*")})
+        raise InputError(f"{folder}: no preprocessed BOLD of task {task!r}; tasks there: {', '.join(tasks) or 'none'}")
+    events = _index_events(bids, task)
+    wanted = _select_names({*events, *(bold.name for bold in everything)}, subjects, sessions, f"{bids}: task {task!r}")
+    everything = [bold for bold in everything if bold.name in wanted]
+    chosen = _group_by_run(_choose_space(everything, space, f"{folder}: task {task!r}"))
+    runs: list[Run] = []
+    missing: list[Missing] = []
+    for name in sorted((name for name in wanted if name in chosen or name in events), key=lambda name: name.stem):
+        found = _describe_run(bids, folder, name, chosen.get(name, []), events.get(name))
+        runs += found[0]
+        missing += [*found[1], *_list_missing_files(found[0], needs_confounds)]
+    refuse_missing(missing, f"{bids}: task {task!r}", bids)
     return runs
-
-
-def read_events(run: Run, end_s: float) -> pd.DataFrame:
-    """Read a run's events as `onset duration trial_type stim_id` (stim_id None where the file has none).
-
-    Raises
-    ------
-    InputError
-        When there are no events, a duration is not positive, or an event begins after the last volume, at `end_s`.
-    """
-    table = read_tsv(run.events, EVENT_COLUMNS)
-    if table.empty:
-        raise InputError(f"{run.events}: holds no events; without them there is nothing to estimate")
-    for row, event in enumerate(table.to_dict("records")):
-        where = f"{run.events} row {row + 2}: event {event['trial_type']!r} at {event['onset']:g} s"
-        if event["duration"] <= 0:
-            raise InputError(f"{where} lasts {event['duration']:g} s; give the time that it was shown, percent signal change depends on it")
-        if event["onset"] >= end_s:
-            raise InputError(f"{where} is beyond the last volume of {run.bold.name}, at {end_s:g} s; BOLD and events are of different runs")
-    if "stim_id" not in table:
-        table["stim_id"] = None
-    table["stim_id"] = table["stim_id"].astype(object).where(table["stim_id"].notna(), None)
-    return table[["onset", "duration", "trial_type", "stim_id"]]
 
 
 def refuse_other_set(runs: Sequence[Run], set_sha256: str, folder: Path) -> None:
@@ -108,59 +137,110 @@ def refuse_other_set(runs: Sequence[Run], set_sha256: str, folder: Path) -> None
             raise InputError(f"{path}: another stimulus set was shown than {folder}; name the set that was shown with --set")
 
 
-def _index_by_run(derivatives: Path, suffix: str, task: str, space: str | None) -> dict[RunName, Path]:
-    paths = sorted(derivatives.glob(f"sub-*/**/*_task-{task}_*{suffix}"))
-    found = sorted({_space_of(path) or "(none)" for path in paths})
-    if space is not None:
-        paths = [path for path in paths if _space_of(path) == space]
-        if not paths:
-            raise InputError(
-                f"{derivatives}: no preprocessed BOLD of task {task!r} in space {space!r}; spaces there: {', '.join(found) or 'none'}"
-            )
-    elif len(found) > 1:
-        raise InputError(f"{derivatives}: BOLD in several spaces ({', '.join(found)}); choose one with --space")
-    if not paths:
-        tasks = sorted({RunName.parse(path.name).task for path in derivatives.glob(f"sub-*/**/*{suffix}")})
-        raise InputError(f"{derivatives}: no preprocessed BOLD of task {task!r}; tasks there: {', '.join(tasks) or 'none'}")
-    return {RunName.parse(path.name): path for path in paths}
+def _list_bold(folder: Path, task: str, suffix: str) -> list[_Bold]:
+    found = [_Bold.parse(path) for path in sorted(folder.glob(f"sub-*/**/*_task-{task}_*{suffix}"))]
+    return [bold for bold in found if (bold.hemisphere in HEMISPHERES) == (suffix == SURFACE_BOLD)]
 
 
-def _refuse_incomplete(bids: Path, task: str, bolds: dict[RunName, Path], events: dict[RunName, Path]) -> None:
-    lacking = [
-        f"{name.path(bids, 'events.tsv')} (events of {bolds[name].name})"
-        for name in sorted(bolds, key=lambda n: n.stem)
-        if name not in events
-    ]
-    lacking += [f"preprocessed BOLD of {events[name].name}" for name in sorted(events, key=lambda n: n.stem) if name not in bolds]
-    if lacking:
-        raise InputError(f"{bids}: task {task!r} is incomplete; missing:\n  " + "\n  ".join(lacking))
+def _index_events(bids: Path, task: str) -> dict[RunName, Path]:
+    """Return each run's own events; those that runs inherit stand above the `func` folders."""
+    named = [(_name_in_place(path, bids), path) for path in sorted(bids.glob(f"sub-*/**/func/*_task-{task}_*events.tsv"))]
+    _refuse_twins(named)
+    return dict(named)
 
 
-def _describe(bids: Path, name: RunName, bold: Path, events: Path) -> Run:
-    prefix = bold.name.removesuffix(BOLD)
-    space = _space_of(bold)
-    plain = _SPACE.sub("_", prefix) if space else prefix  # confounds have no space entity
-    sidecar = _read_sidecars(bids, bold, events)
-    tr_s = float(sidecar["RepetitionTime"]) if "RepetitionTime" in sidecar else _read_tr(bold)
-    return Run(
-        name, space, bold, bold.with_name(prefix + MASK), events, bold.with_name(plain + CONFOUNDS), tr_s, _choose_reference(sidecar, tr_s)
-    )
+def _select_names(names: set[RunName], subjects: Collection[str], sessions: Collection[str], where: str) -> set[RunName]:
+    """Return the names of the wanted subjects and sessions; a label that nobody has is refused."""
+    for entity, prefix, labels in (("subject", "sub-", subjects), ("session", "ses-", sessions)):
+        wanted = {label.removeprefix(prefix) for label in labels}
+        there = {getattr(name, entity) for name in names} - {None}
+        unknown = sorted(wanted - there)
+        if unknown:
+            known = ", ".join(sorted(there)) or "none"
+            raise InputError(f"{where} has no {entity} {', '.join(map(repr, unknown))}; {entity}s there: {known}")
+        names = {name for name in names if not wanted or getattr(name, entity) in wanted}
+    return names
 
 
-def _choose_reference(sidecar: dict[str, Any], tr_s: float) -> float:
-    """Return StartTime / TR, which fMRIPrep writes where it corrected slice timing; the middle of the volume where nothing is said."""
-    return float(sidecar["StartTime"]) / tr_s if "StartTime" in sidecar else _MID_VOLUME
+def _choose_space(bolds: Sequence[_Bold], space: str | None, where: str) -> list[_Bold]:
+    """Return the BOLD of the one space that is wanted, or that there is."""
+    there = sorted({bold.label for bold in bolds})
+    chosen = list(bolds)
+    if space == NATIVE:
+        chosen = [bold for bold in bolds if bold.space is None] or [bold for bold in bolds if bold.space == _ANATOMICAL]
+    elif space is not None:
+        chosen = [bold for bold in bolds if space in (bold.space, bold.label)]
+    if not chosen:
+        wanted = f" in space {space!r}" if space else ""
+        raise InputError(f"{where} has no preprocessed BOLD{wanted}; spaces there: {', '.join(there) or 'none'}")
+    labels = sorted({bold.label for bold in chosen})
+    if len(labels) > 1:
+        hint = f" (--space {NATIVE} for BOLD without a space)" if _UNNAMED in labels else ""
+        raise InputError(f"{where} has BOLD in several spaces ({', '.join(labels)}); choose one with --space{hint}")
+    return chosen
 
 
-def _read_sidecars(bids: Path, bold: Path, events: Path) -> dict[str, Any]:
-    """Return the BOLD's sidecar; where it lacks a key, the raw BOLD's, and then the task's at the data set's root."""
-    raw = events.with_name(events.name.replace("events.tsv", "bold.json"))
-    task = bids / f"task-{RunName.parse(bold.name).task}_bold.json"
-    values: dict[str, Any] = {}
-    for path in (task, raw, bold.with_name(bold.name.replace(".nii.gz", ".json"))):
-        if path.is_file():
-            values.update(read_json(path, "copy it again"))
-    return values
+def _group_by_run(bolds: Sequence[_Bold]) -> dict[RunName, list[_Bold]]:
+    for hemisphere in (None, *HEMISPHERES):
+        _refuse_twins((bold.name, bold.path) for bold in bolds if bold.hemisphere == hemisphere)
+    grouped: dict[RunName, list[_Bold]] = {}
+    for bold in bolds:
+        grouped.setdefault(bold.name, []).append(bold)
+    return grouped
+
+
+def _refuse_twins(files: Iterable[tuple[RunName, Path]]) -> None:
+    """Refuse two files that differ only in entities that tell no runs apart here (acq, ce, rec, dir, leading zeros)."""
+    seen: dict[RunName, Path] = {}
+    for name, path in files:
+        if name in seen:
+            raise InputError(f"{path}: is of the same run as {seen[name].name}; keep one of them, or give each its own run number or task")
+        seen[name] = path
+
+
+def _describe_run(
+    bids: Path, derivatives: Path, name: RunName, bolds: Sequence[_Bold], own_events: Path | None
+) -> tuple[list[Run], list[Missing]]:
+    """Return the run (a hemisphere's each), and what is missing of it."""
+    if not bolds:
+        return [], [Missing(name.stem, "BOLD", f"no preprocessed BOLD in this space for {own_events}")]
+    events = own_events or find_events(bids, name, bolds[0].path)
+    missing = [] if events else [Missing(name.stem, "events", str(name.path(bids, "events.tsv")))]
+    if bolds[0].hemisphere and len(bolds) < len(HEMISPHERES):
+        (absent,) = set(HEMISPHERES) - {bolds[0].hemisphere}
+        path = bolds[0].path
+        missing.append(Missing(name.stem, f"hemisphere {absent}", str(path).replace(f"_hemi-{bolds[0].hemisphere}_", f"_hemi-{absent}_")))
+    runs = []
+    for bold in sorted(bolds, key=lambda bold: bold.hemisphere or ""):
+        timing = (math.nan, math.nan)  # of a run that is going to be refused
+        try:
+            timing = read_timing(bids, derivatives, name, bold.path)
+        except InputError as problem:
+            missing.append(Missing(name.stem, "timing", str(problem)))
+        runs.append(_make_run(bold, events or bold.path, timing))
+    return runs, missing
+
+
+def _make_run(bold: _Bold, events: Path, timing: tuple[float, float]) -> Run:
+    spaced = _join_entities(bold.hemisphere, bold.space, bold.resolution)
+    prefix = bold.path.name.removesuffix(SURFACE_BOLD if bold.hemisphere else BOLD)
+    plain = prefix.replace(f"{spaced}_", "_") if spaced else prefix  # confounds are of all spaces
+    mask = None if bold.hemisphere else bold.path.with_name(prefix + MASK)
+    confounds, old = (bold.path.with_name(plain + suffix) for suffix in (CONFOUNDS, _OLD_CONFOUNDS))
+    if old.is_file() and not confounds.is_file():
+        confounds = old
+    return Run(bold.name, bold.space, bold.path, mask, events, confounds, *timing, bold.hemisphere, bold.resolution)
+
+
+def _list_missing_files(runs: Sequence[Run], needs_confounds: bool) -> list[Missing]:
+    masks = [Missing(run.name.stem, "brain mask", str(run.mask)) for run in runs if run.mask and not run.mask.is_file()]
+    tables = {run.confounds: run.name.stem for run in runs if needs_confounds and not run.confounds.is_file()}
+    return masks + [Missing(stem, NO_CONFOUNDS, str(path)) for path, stem in tables.items()]
+
+
+def _join_entities(hemisphere: str | None, space: str | None, resolution: str | None) -> str:
+    pairs = (("hemi", hemisphere), ("space", space), ("res", resolution))
+    return "".join(f"_{key}-{value}" for key, value in pairs if value)
 
 
 def _name_in_place(path: Path, bids: Path) -> RunName:
@@ -169,18 +249,3 @@ def _name_in_place(path: Path, bids: Path) -> RunName:
     if path.parent.resolve() != (bids / name.folder).resolve():
         raise InputError(f"{path}: is of {name.folder.as_posix()} by its name, but stands elsewhere; put each run's events in its place")
     return name
-
-
-def _read_tr(bold: Path) -> float:
-    from analysis.images import load_image
-
-    header = load_image(bold).header
-    tr_s = float(header.get_zooms()[3]) * (1e-3 if header.get_xyzt_units()[1] == "msec" else 1.0)
-    if tr_s <= 0:
-        raise InputError(f"{bold}: neither its sidecar nor its header gives a repetition time; add RepetitionTime to the JSON beside it")
-    return tr_s
-
-
-def _space_of(path: Path) -> str | None:
-    match = _SPACE.search(path.name)
-    return match["space"] if match else None

@@ -1,30 +1,22 @@
-"""One subject's runs and the settings of a model in, responses to single stimuli and contrast maps out."""
+"""One run and the settings of a model in, responses to single stimuli and contrasts of that run out; a subject's runs in, its maps out."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
-from analysis.confounds import Strategy, read_confounds
-from analysis.dataset import Run, read_events
-from analysis.design import DesignSettings, build_design, compute_frame_times
-from analysis.glm import (
-    Maps,
-    NoiseModel,
-    combine_runs,
-    estimate_contrast,
-    estimate_events,
-    find_usable,
-    fit_run,
-    scale_to_percent,
-    weigh_columns,
-)
-from analysis.images import Grid, intersect, load_image, read_bold, read_grid, read_mask
-from analysis.map_contrasts import MapContrast, assign_conditions
+from analysis.combine import Maps, RunEffect, RunWeights, combine_runs
+from analysis.confounds import ConfoundSettings, Strategy
+from analysis.dataset import Run
+from analysis.design import Design, DesignSettings
+from analysis.extract import RunSeries
+from analysis.glm import fit_run, weigh_columns
+from analysis.images import Grid, intersect
+from analysis.map_contrasts import MapContrast
+from analysis.noise import NoiseModel
 from analysis.run_betas import RunBetas
 from protocols.config import config
 from protocols.errors import InputError
@@ -32,23 +24,56 @@ from protocols.errors import InputError
 
 @config
 class ModelSettings:
-    """The first-level model: design, noise, confounds."""
+    """The first-level model: design, noise, confounds, and how a subject's runs are weighed."""
 
     design: DesignSettings = DesignSettings()
-    noise: NoiseModel = "nilearn-ar1"
+    noise: NoiseModel = "ar1"
     confounds: Strategy = "motion6"
+    run_weights: RunWeights | None = None
+    """None: precision, but the plain mean with nilearn's noise models."""
+    confound_settings: ConfoundSettings = ConfoundSettings()
+
+    @property
+    def weights(self) -> RunWeights:
+        """How runs are weighed."""
+        return self.run_weights or ("precision" if self.noise.startswith("ar1") else "mean")
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """What will be fitted to a run: everything but its series.
+
+    Attributes
+    ----------
+    stimuli
+        The design with a regressor per stimulus, and the stimuli's table `stim_id events duration`; None where events name none.
+    conditions
+        The design with a regressor per condition; None without contrasts.
+    kept
+        Volumes that take part.
+    """
+
+    run: Run
+    stimuli: tuple[Design, pd.DataFrame] | None
+    conditions: Design | None
+    kept: Bool[np.ndarray, " volumes"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run contributes: responses to its stimuli, if its events name any, and nilearn contrasts by label."""
+    """What one run contributes: responses to its stimuli, if its events name any, and the contrasts that it has, by label."""
 
     run: Run
-    mask: Bool[np.ndarray, "x y z"]
+    mask: Bool[np.ndarray, "*grid"]
     grid: Grid
     left_out: int
+    sha256: str
     betas: RunBetas | None
-    contrasts: dict[str, Any] = field(default_factory=dict)
+    contrasts: dict[str, RunEffect] = field(default_factory=dict)
+
+    def without_betas(self) -> "RunResult":
+        """Return the result without the responses per stimulus, which need most memory."""
+        return dataclasses.replace(self, betas=None)
 
 
 @dataclass(frozen=True)
@@ -56,53 +81,27 @@ class SubjectMaps:
     """One contrast of one subject, all runs combined, in the voxels that every run has."""
 
     contrast: MapContrast
+    run: Run
     runs: int
     maps: Maps
-    mask: Bool[np.ndarray, "x y z"]
+    mask: Bool[np.ndarray, "*grid"]
     grid: Grid
 
 
-def model_run(run: Run, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None) -> RunResult:
+def model_run(model: RunModel, series: RunSeries, contrasts: Sequence[MapContrast], noise: NoiseModel) -> RunResult:
     """Fit one run: once with a regressor per stimulus, once with a regressor per condition."""
-    grid = read_grid(run.bold)
-    mask = read_mask(run.mask, grid, run.bold)
-    volumes = _count_volumes(run.bold)
-    end_s = volumes * run.tr_s
-    events = assign_conditions(read_events(run, end_s), stimuli, str(run.events))
-    confounds = read_confounds(run.confounds, settings.confounds, volumes)
-    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
-    times = compute_frame_times(volumes, run.tr_s, reference)
-    series = read_bold(run.bold, mask)
-    usable = find_usable(series)
-    if not usable.any():
-        raise InputError(f"{run.bold}: no voxel of the brain mask changes over time; the file or its mask is wrong")
-    mask[mask] = usable
-    percent = scale_to_percent(series[:, usable])
-    result = RunResult(run, mask, grid, int((~usable).sum()), None)
-    if events["stim_id"].notna().any():
-        named = events.assign(regressor=events["stim_id"].where(events["stim_id"].notna(), "other event " + events["trial_type"]))
-        design = build_design(named, "regressor", times, confounds, settings.design, run.name.stem)
-        result = _with_betas(result, *estimate_events(fit_run(percent, design, settings.noise)), named)
-    if contrasts:
-        design = build_design(events, "regressor", times, confounds, settings.design, run.name.stem)
-        fit = fit_run(percent, design, settings.noise)
-        weights = {contrast.label: weigh_columns(design, contrast.plus, contrast.minus) for contrast in contrasts}
-        result.contrasts.update({label: estimate_contrast(fit, weight) for label, weight in weights.items() if weight is not None})
-    return result
+    values = series.values[model.kept]
+    betas = None
+    if model.stimuli is not None:
+        betas = _estimate_stimuli(model.run, values, series, *model.stimuli, noise)
+    made: dict[str, RunEffect] = {}
+    if model.conditions is not None:
+        made = _estimate_contrasts(values, model.conditions, contrasts, noise)
+    return RunResult(model.run, series.mask, series.grid, series.left_out, series.sha256, betas, made)
 
 
-def _with_betas(result: RunResult, effects: np.ndarray, variances: np.ndarray, events: pd.DataFrame) -> RunResult:
-    regressors = list(dict.fromkeys(events["regressor"]))
-    is_stimulus = np.isin(regressors, events["stim_id"].dropna().to_numpy(dtype=str))
-    ids = [name for name, keep in zip(regressors, is_stimulus, strict=True) if keep]
-    grouped = events.groupby("stim_id")["duration"].agg(["size", "median"]).loc[ids]
-    table = pd.DataFrame({"stim_id": ids, "events": grouped["size"].to_numpy(), "duration": grouped["median"].to_numpy()})
-    betas = RunBetas(result.run.stem, table, effects[is_stimulus], variances[is_stimulus], result.mask, result.grid)
-    return RunResult(result.run, result.mask, result.grid, result.left_out, betas)
-
-
-def combine_subject(results: Sequence[RunResult], contrasts: Sequence[MapContrast]) -> list[SubjectMaps]:
-    """Combine a subject's runs for each contrast; a run without one of its conditions is not counted.
+def combine_subject(results: Sequence[RunResult], contrasts: Sequence[MapContrast], weights: RunWeights) -> list[SubjectMaps]:
+    """Combine a subject's runs (of one hemisphere, on surfaces) for each contrast; a run without one of its conditions is not counted.
 
     Raises
     ------
@@ -113,10 +112,31 @@ def combine_subject(results: Sequence[RunResult], contrasts: Sequence[MapContras
     for result in results[1:]:
         if not result.grid.matches(first.grid):
             raise InputError(f"{result.run.bold}: is not on the grid of {first.run.bold.name}; runs of a subject must share a grid")
-    return [_combine_contrast(results, contrast) for contrast in contrasts]
+    return [_combine_contrast(results, contrast, weights) for contrast in contrasts]
 
 
-def _combine_contrast(results: Sequence[RunResult], contrast: MapContrast) -> SubjectMaps:
+def _estimate_stimuli(
+    run: Run, values: Float[np.ndarray, "volumes voxels"], series: RunSeries, design: Design, table: pd.DataFrame, noise: NoiseModel
+) -> RunBetas:
+    names = list(design.counts)
+    rows = [names.index(name) for name in table["stim_id"]]
+    found = fit_run(values, design, design.loadings[rows], noise, percent=True)
+    return RunBetas(run.stem, table, found.effect.astype(np.float32), found.variance.astype(np.float32), series.mask, series.grid)
+
+
+def _estimate_contrasts(
+    values: Float[np.ndarray, "volumes voxels"], design: Design, contrasts: Sequence[MapContrast], noise: NoiseModel
+) -> dict[str, RunEffect]:
+    weights = {contrast.label: weigh_columns(design, contrast.plus, contrast.minus) for contrast in contrasts}
+    having = {label: weight for label, weight in weights.items() if weight is not None}
+    if not having:
+        return {}
+    found = fit_run(values, design, np.stack(list(having.values())), noise, percent=True)
+    effect, variance = found.effect.astype(np.float32), found.variance.astype(np.float32)
+    return {label: RunEffect(effect[row], variance[row], found.df) for row, label in enumerate(having)}
+
+
+def _combine_contrast(results: Sequence[RunResult], contrast: MapContrast, weights: RunWeights) -> SubjectMaps:
     having = [result for result in results if contrast.label in result.contrasts]
     if not having:
         subject = results[0].run.name.subject
@@ -124,17 +144,8 @@ def _combine_contrast(results: Sequence[RunResult], contrast: MapContrast) -> Su
         raise InputError(f"sub-{subject}: no run has all conditions of {contrast.expression!r} ({wanted}); show them within a run")
     common = intersect([result.mask for result in having])
     parts = [_restrict(result.contrasts[contrast.label], common[result.mask]) for result in having]
-    return SubjectMaps(contrast, len(having), combine_runs(parts), common, having[0].grid)
+    return SubjectMaps(contrast, having[0].run, len(having), combine_runs(parts, weights), common, having[0].grid)
 
 
-def _restrict(contrast: Any, voxels: Bool[np.ndarray, " voxels"]) -> Any:
-    from nilearn.glm.contrasts import Contrast
-
-    return Contrast(contrast.effect.ravel()[voxels], contrast.variance.ravel()[voxels], dof=contrast.dof, stat_type="t")
-
-
-def _count_volumes(bold: Path) -> int:
-    shape = load_image(bold).shape
-    if len(shape) != 4:
-        raise InputError(f"{bold}: has {len(shape)} dimensions, expected x, y, z and time; name the 4-D file")
-    return int(shape[3])
+def _restrict(effect: RunEffect, voxels: Bool[np.ndarray, " voxels"]) -> RunEffect:
+    return RunEffect(effect.effect[voxels], effect.variance[voxels], effect.df)

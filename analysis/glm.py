@@ -1,159 +1,219 @@
-"""Voxel series and a design matrix in; weights, variances and contrasts in percent signal change out.
+"""Voxel series and a design matrix in; effects in percent signal change and their variances out.
 
 Series are divided by their mean beforehand, and weights multiplied by their regressor's peak afterwards: both together make a weight the
-percent signal change of one event. `ols` and `nilearn-ar1` give the numbers of nilearn's `run_glm`, and runs are combined by its fixed
-effects, but the fit works from sufficient statistics. With W the whitening by y_t - rho y_(t-1), everything that a fit needs of the series,
+percent signal change of one event. `ols` and `nilearn-ar1` give the numbers of nilearn's `run_glm`; `ar1`, the default, corrects the
+autocorrelation for what the design took out of the residuals (`analysis.noise`), knows which volumes were dropped, and weighs the first
+volume as stationary noise asks.
 
-    X'W'WY = X'Y - rho (X_1'Y_0 + X_0'Y_1) + rho^2 X_-'Y_-      (_1 without the first row, _0 and _- without the last),
-
-is three products computed once and combined for each rho, where nilearn takes a pseudoinverse of the whole design for each.
+Everything that a fit needs of the series are a few products: with Omega the noise's precision, X'Omega Y and the diagonal of Y'Omega Y
+are sums of products with fixed matrices, computed once and combined for each rho. Voxels go through in blocks, so that memory does not
+grow with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from analysis.design import Design
+from analysis.mixed_noise import MixedNoise, expect_kinds
+from analysis.noise import NoiseModel, cut_as_nilearn, debias, expect_ratios
+from analysis.precision import Precision, describe_precision
 
-NoiseModel = Literal["nilearn-ar1", "ols"]
-_BINS = 100  # nilearn's number of different rho
+_BLOCK_VALUES = 1_000_000  # of a block of series: 8 MB
 
 
 @dataclass(frozen=True)
-class Fit:
-    """One run's fitted model.
+class Estimates:
+    """What one run says of some combinations of its regressors.
 
     Attributes
     ----------
-    design
-        What was fitted.
-    weights
-        Regressors x voxels.
-    dispersion
-        Each voxel's residual variance, after whitening.
-    covariances
-        (X'W'WX)^-1 for each distinct rho; `kind` says which one is a voxel's.
+    effect, variance
+        Combinations x voxels, in percent signal change where the combinations are the design's `loadings` or come from `weigh_columns`.
+    rho
+        Autocorrelation that each voxel's noise was given.
+    r2
+        Part of the series' variance that the whole design explains, of the series as they are (not of whitened ones).
+    df
+        Volumes minus regressors.
     """
 
-    design: Design
-    weights: Float[np.ndarray, "regressors voxels"]
-    dispersion: Float[np.ndarray, " voxels"]
-    covariances: Float[np.ndarray, "kinds regressors regressors"]
-    kind: Int[np.ndarray, " voxels"]
-
-    @property
-    def df(self) -> int:
-        """Volumes minus regressors."""
-        return len(self.design.matrix) - len(self.weights)
+    effect: Float[np.ndarray, "combinations voxels"]
+    variance: Float[np.ndarray, "combinations voxels"]
+    rho: Float[np.ndarray, " voxels"]
+    r2: Float[np.ndarray, " voxels"]
+    df: int
 
 
 @dataclass(frozen=True)
-class Maps:
-    """What one contrast says of every voxel: effect (psc), its variance, t and z."""
+class _Model:
+    """A design made ready: columns scaled to length 1, their products, and what their residuals' autocorrelation means."""
 
-    effect: Float[np.ndarray, " voxels"]
-    variance: Float[np.ndarray, " voxels"]
-    t: Float[np.ndarray, " voxels"]
-    z: Float[np.ndarray, " voxels"]
+    x: Float[np.ndarray, "rows regressors"]
+    combinations: Float[np.ndarray, "combinations regressors"]
+    noise: NoiseModel
+    precision: Precision
+    products: Float[np.ndarray, "terms regressors regressors"]
+    inverse: Float[np.ndarray, "regressors regressors"]
+    expected: Float[np.ndarray, "2 grid"]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block of voxels fitted: weights, variances of combinations, the autocorrelation that their noise was given."""
+
+    weights: Float[np.ndarray, "regressors voxels"]
+    variance: Float[np.ndarray, "combinations voxels"]
+    rho: Float[np.ndarray, " voxels"]
 
 
 def find_usable(series: Float[np.ndarray, "volumes voxels"]) -> Bool[np.ndarray, " voxels"]:
     """Say which voxels have finite, changing values with a positive mean; the others cannot be modelled."""
-    mean = series.mean(axis=0)
-    usable: Bool[np.ndarray, " voxels"] = np.isfinite(mean) & (mean > 0) & (np.ptp(series, axis=0) > 0)
+    mean = series.mean(axis=0, dtype=np.float64)
+    usable: Bool[np.ndarray, " voxels"] = np.isfinite(mean) & (mean > 0) & (series.min(axis=0) < series.max(axis=0))
     return usable
 
 
 def scale_to_percent(series: Float[np.ndarray, "volumes voxels"]) -> Float[np.ndarray, "volumes voxels"]:
-    """Return each voxel's series as percent change from its mean."""
-    scaled: Float[np.ndarray, "volumes voxels"] = 100 * (series / series.mean(axis=0) - 1)
+    """Return each voxel's series as percent change from its mean, in double precision."""
+    values = series.astype(np.float64)
+    scaled: Float[np.ndarray, "volumes voxels"] = 100 * (values / values.mean(axis=0) - 1)
     return scaled
 
 
-def fit_run(series: Float[np.ndarray, "volumes voxels"], design: Design, noise: NoiseModel) -> Fit:
-    """Fit a run's series (percent) with ordinary least squares or with first-order autoregressive noise, as nilearn does.
+def weigh_columns(design: Design, plus: Sequence[str], minus: Sequence[str]) -> Float[np.ndarray, " regressors"] | None:
+    """Return weights for mean of conditions `plus` minus mean of `minus`, in psc; None where the run lacks one of them."""
+    rows = {name: row for row, name in enumerate(design.counts)}
+    if any(name not in rows for name in (*plus, *minus)):
+        return None
+    weights = np.zeros(design.matrix.shape[1])
+    for sign, names in ((1, plus), (-1, minus)):
+        if names:
+            weights += sign * design.loadings[[rows[name] for name in names]].mean(axis=0)
+    return weights
 
-    The columns must be independent, as `build_design` checks.
+
+def fit_run(
+    series: Float[np.ndarray, "volumes voxels"],
+    design: Design,
+    combinations: Float[np.ndarray, "combinations regressors"],
+    noise: NoiseModel,
+    percent: bool = False,
+) -> Estimates:
+    """Fit a run's series and estimate combinations of its weights; `percent`: of the series as percent change from their means.
+
+    `series` has a row for every row of the design; the columns must be independent, as `build_design` checks.
     """
+    model = _prepare(design, combinations, noise)
+    fit = _choose_fit(model, design)
+    voxels, rows = series.shape[1], len(series)
+    effect, variance = np.empty((len(combinations), voxels)), np.empty((len(combinations), voxels))
+    rho, r2 = np.empty(voxels), np.empty(voxels)
+    width = max(_BLOCK_VALUES // rows, 1)
+    for start in range(0, voxels, width):
+        block = slice(start, min(start + width, voxels))
+        y = scale_to_percent(series[:, block]) if percent else series[:, block].astype(np.float64)
+        made = fit(y)
+        effect[:, block], variance[:, block], rho[block] = model.combinations @ made.weights, made.variance, made.rho
+        r2[block] = _explain(y, model.x, made.weights)
+    return Estimates(effect, variance, rho, r2, rows - model.x.shape[1])
+
+
+def _prepare(design: Design, combinations: Float[np.ndarray, "combinations regressors"], noise: NoiseModel) -> _Model:
     scale = np.linalg.norm(design.values, axis=0)  # confounds in radians beside drifts: keeps the normal equations well conditioned
     x = design.values / scale
-    plain, _, inverse = _solve(x.T @ x, x.T @ series, (series**2).sum(axis=0), len(series))
-    rho = np.zeros(series.shape[1]) if noise == "ols" else _bin_rho(series - x @ plain)
-    values, kind = np.unique(rho, return_inverse=True)
-    weights, dispersion = np.empty_like(plain), np.empty(series.shape[1])
-    covariances = np.empty((len(values), *inverse.shape))
-    xx, xy, yy = _lagged_products(x, x), _lagged_products(x, series), _lagged_squares(series)
-    for number, value in enumerate(values):
-        voxels = kind == number
-        gram, cross, squares = (part[0] - value * part[1] + value**2 * part[2] for part in (xx, xy[..., voxels], yy[..., voxels]))
-        weights[:, voxels], dispersion[voxels], covariances[number] = _solve(gram, cross, squares, len(series))
-    return Fit(design, weights / scale[:, None], dispersion, covariances / np.outer(scale, scale), kind)
+    is_nilearns = noise == "nilearn-ar1"
+    volumes = np.arange(len(x)) if is_nilearns else design.volumes  # nilearn takes kept volumes for successive ones
+    precision = describe_precision(volumes, stationary=not is_nilearns)
+    expected = expect_ratios(x, volumes) if noise == "ar1" else np.zeros((2, 1))
+    products = precision.multiply(x, x)
+    return _Model(x, combinations / scale, noise, precision, products, np.linalg.inv(products[0]), expected)
 
 
-def estimate_events(fit: Fit) -> tuple[Float[np.ndarray, "events voxels"], Float[np.ndarray, "events voxels"]]:
-    """Return each event column's response to one event, in percent signal change, and its variance."""
-    peaks = np.array(list(fit.design.peaks.values()))[:, None]
-    count = len(peaks)  # event columns come first
-    diagonal = np.diagonal(fit.covariances, axis1=1, axis2=2)[:, :count]
-    return peaks * fit.weights[:count], peaks**2 * diagonal[fit.kind].T * fit.dispersion
+def _choose_fit(model: _Model, design: Design) -> Callable[[Float[np.ndarray, "rows voxels"]], _Block]:
+    """Return the function that fits a block of voxels."""
+    if model.noise == "ols":
+        return partial(_fit_plain, model=model)
+    if model.noise == "ar1-white":
+        return partial(_fit_mixed, model=model, mixed=expect_kinds(model.x, design.volumes))
+    return partial(_fit_autoregressive, model=model)
 
 
-def weigh_columns(design: Design, plus: Sequence[str], minus: Sequence[str]) -> Float[np.ndarray, " regressors"] | None:
-    """Return weights for mean of `plus` minus mean of `minus`, in psc; None where the run lacks one of them."""
-    if any(name not in design.peaks for name in (*plus, *minus)):
-        return None
-    weights = {name: design.peaks[name] / len(plus) for name in plus}
-    weights |= {name: -design.peaks[name] / len(minus) for name in minus}
-    return np.array([weights.get(name, 0.0) for name in design.matrix.columns])
+def _fit_plain(y: Float[np.ndarray, "rows voxels"], model: _Model) -> _Block:
+    """Fit with white noise."""
+    cross = model.x.T @ y
+    weights = model.inverse @ cross
+    residual = np.einsum("rv,rv->v", y, y) - (weights * cross).sum(axis=0)
+    variance = _spread(model.inverse, model.combinations)[:, None] * residual / (len(y) - len(weights))
+    return _Block(weights, variance, np.zeros(y.shape[1]))
 
 
-def estimate_contrast(fit: Fit, weights: Float[np.ndarray, " regressors"]) -> Any:
-    """Return nilearn's `Contrast` (effect, variance, degrees of freedom) of one run."""
-    from nilearn.glm.contrasts import Contrast
-
-    spread = np.einsum("i,kij,j->k", weights, fit.covariances, weights)
-    return Contrast(weights @ fit.weights, spread[fit.kind] * fit.dispersion, dof=fit.df, stat_type="t")
-
-
-def combine_runs(contrasts: Sequence[Any]) -> Maps:
-    """Combine runs by nilearn's fixed effects: effects and variances add, degrees of freedom too; the effect is the mean over runs."""
-    total = contrasts[0]
-    for contrast in contrasts[1:]:
-        total = total + contrast
-    mean = total * (1 / len(contrasts))
-    return Maps(mean.effect.ravel(), mean.variance.ravel(), mean.stat(), mean.z_score())
-
-
-def _solve(
-    gram: Float[np.ndarray, "regressors regressors"],
-    cross: Float[np.ndarray, "regressors voxels"],
-    squares: Float[np.ndarray, " voxels"],
-    volumes: int,
-) -> tuple[Float[np.ndarray, "regressors voxels"], Float[np.ndarray, " voxels"], Float[np.ndarray, "regressors regressors"]]:
-    """Return weights, residual variance and (X'X)^-1 from X'X, X'Y and the sums of squares of Y."""
-    inverse = np.linalg.inv(gram)
-    weights = inverse @ cross
-    residual = squares - (weights * cross).sum(axis=0)
-    return weights, residual / (volumes - len(gram)), inverse
+def _fit_autoregressive(y: Float[np.ndarray, "rows voxels"], model: _Model) -> _Block:
+    """Fit with first-order autoregressive noise: least squares, rho from its residuals, and once more with the precision of that rho."""
+    cross, squares = model.precision.multiply(model.x, y), model.precision.square(y)
+    weights = model.inverse @ cross[0]
+    residual = squares[0] - (weights * cross[0]).sum(axis=0)
+    rho = _estimate_rho(weights, residual, cross, squares, model)
+    coefficients = model.precision.weigh(rho)
+    whitened = np.einsum("kv,kpv->pv", coefficients, cross)
+    spread = np.empty((len(model.combinations), y.shape[1]))
+    for value in np.unique(rho):
+        voxels = rho == value
+        inverse = np.linalg.inv(np.tensordot(model.precision.weigh(np.array([value]))[:, 0], model.products, axes=1))
+        weights[:, voxels] = inverse @ whitened[:, voxels]
+        spread[:, voxels] = _spread(inverse, model.combinations)[:, None]
+    dispersion = (coefficients * squares).sum(axis=0) - (weights * whitened).sum(axis=0)
+    return _Block(weights, spread * dispersion / (len(y) - len(weights)), rho)
 
 
-def _bin_rho(residuals: Float[np.ndarray, "volumes voxels"]) -> Float[np.ndarray, " voxels"]:
-    """Estimate each voxel's autocorrelation as nilearn does (Yule-Walker), cut to hundredths."""
-    centered = residuals - residuals.mean()
-    volumes = len(centered)
-    lag0, lag1 = (centered**2).sum(axis=0) / volumes, (centered[1:] * centered[:-1]).sum(axis=0) / (volumes - 1)
-    rho: Float[np.ndarray, " voxels"] = np.trunc(lag1 / lag0 * _BINS) / _BINS
-    return rho
+def _fit_mixed(y: Float[np.ndarray, "rows voxels"], model: _Model, mixed: MixedNoise) -> _Block:
+    """Fit with noise that is part autoregressive, part white; rho is its correlation between successive volumes."""
+    assigned = mixed.choose(y)
+    weights, variance = np.empty((model.x.shape[1], y.shape[1])), np.empty((len(model.combinations), y.shape[1]))
+    for kind in np.unique(assigned):
+        voxels = assigned == kind
+        whiten = mixed.whiten(int(kind))
+        x, own = whiten(model.x), whiten(y[:, voxels])
+        inverse = np.linalg.inv(x.T @ x)
+        weights[:, voxels] = inverse @ (x.T @ own)
+        residual = own - x @ weights[:, voxels]
+        dispersion = np.einsum("rv,rv->v", residual, residual) / (len(y) - len(inverse))
+        variance[:, voxels] = _spread(inverse, model.combinations)[:, None] * dispersion
+    return _Block(weights, variance, mixed.kinds[assigned].prod(axis=1))
 
 
-def _lagged_products(x: Float[np.ndarray, "volumes regressors"], y: Float[np.ndarray, "volumes _"]) -> Float[np.ndarray, "3 regressors _"]:
-    """Return the coefficients of rho^0, -rho^1 and rho^2 in X'W'WY."""
-    return np.stack([x.T @ y, x[1:].T @ y[:-1] + x[:-1].T @ y[1:], x[:-1].T @ y[:-1]])
+def _estimate_rho(
+    weights: Float[np.ndarray, "regressors voxels"],
+    residual: Float[np.ndarray, " voxels"],
+    cross: Float[np.ndarray, "terms regressors voxels"],
+    squares: Float[np.ndarray, "terms voxels"],
+    model: _Model,
+) -> Float[np.ndarray, " voxels"]:
+    """Return each voxel's autocorrelation from its least-squares residuals r = y - Xb.
+
+    With D joining neighbors, r'Dr = y'Dy - 2 b'X'Dy + b'X'DXb.
+    """
+    if 1 not in model.precision.pairs:
+        return np.zeros(len(residual))  # no two successive volumes were kept
+    term = 1 + list(model.precision.pairs).index(1)
+    lag1 = squares[term] / 2 - (weights * cross[term]).sum(axis=0) + (weights * (model.products[term] @ weights)).sum(axis=0) / 2
+    ratios = lag1 / np.where(residual > 0, residual, 1)
+    return debias(ratios, model.expected) if model.noise == "ar1" else cut_as_nilearn(ratios, len(model.x))
 
 
-def _lagged_squares(y: Float[np.ndarray, "volumes voxels"]) -> Float[np.ndarray, "3 voxels"]:
-    """Return the same coefficients for the diagonal of Y'W'WY."""
-    return np.stack([(y**2).sum(axis=0), 2 * (y[1:] * y[:-1]).sum(axis=0), (y[:-1] ** 2).sum(axis=0)])
+def _spread(inverse: Float[np.ndarray, "p p"], combinations: Float[np.ndarray, "combinations p"]) -> Float[np.ndarray, " combinations"]:
+    spread: Float[np.ndarray, " combinations"] = ((combinations @ inverse) * combinations).sum(axis=1)
+    return spread
+
+
+def _explain(
+    y: Float[np.ndarray, "rows voxels"], x: Float[np.ndarray, "rows regressors"], weights: Float[np.ndarray, "regressors voxels"]
+) -> Float[np.ndarray, " voxels"]:
+    """Return R2 of the series as they are: 1 - |y - Xb|^2 / |y - mean|^2."""
+    residual, centered = y - x @ weights, y - y.mean(axis=0)
+    left, total = (np.einsum("rv,rv->v", part, part) for part in (residual, centered))
+    r2: Float[np.ndarray, " voxels"] = 1 - left / np.where(total > 0, total, 1)
+    return r2

@@ -1,9 +1,9 @@
 """The verb `glm`: BIDS events and fMRIPrep BOLD in, responses per stimulus and contrast maps out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
 from analysis.console import show_progress
@@ -16,7 +16,8 @@ from protocols.stimulus_set import TABLE, StimulusSet
 
 if TYPE_CHECKING:
     from analysis.dataset import Run
-    from analysis.first_level import ModelSettings, SubjectMaps
+    from analysis.first_level import ModelSettings, RunModel, SubjectMaps
+    from analysis.glm_work import Written
     from analysis.map_contrasts import MapContrast
 
 _THRESHOLD_Z = 3.1
@@ -31,67 +32,105 @@ def glm(
     set_folder: Annotated[
         Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
     ] = None,
-    noise: Annotated[str, typer.Option(help="nilearn-ar1 or ols.")] = "nilearn-ar1",
-    confounds: Annotated[str, typer.Option(help="none, motion6 or motion24.")] = "motion6",
-    hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
+    noise: Annotated[
+        str, typer.Option(help="ar1 (corrected for the design), ar1-white (slow noise under white, best for blocks), nilearn-ar1 or ols.")
+    ] = "ar1",
+    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
+    hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
     high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
     slice_time_ref: Annotated[
         float | None, typer.Option(help="Moment of the TR that a volume stands for, 0-1; from the sidecar's StartTime, else 0.5.")
     ] = None,
-    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several.")] = None,
+    run_weights: Annotated[
+        str | None, typer.Option(help="precision or mean; precision, but the mean with nilearn's noise models.", show_default=False)
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several; fsaverage* are surfaces.")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
+    session: Annotated[list[str] | None, typer.Option(help="Only this session; repeat for more.")] = None,
+    derivatives: Annotated[
+        Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
+    ] = None,
+    fd_mm: Annotated[float, typer.Option(help="scrub: highest framewise displacement of a volume that is kept.")] = 0.5,
+    std_dvars: Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")] = 1.5,
+    cache: Annotated[
+        Path | None, typer.Option(envvar="VOXDRIVE_CACHE", help="Folder that keeps extracted series for the next model; none otherwise.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
 ) -> None:
-    """Estimate each stimulus's response per run, and contrast maps per subject, in percent signal change.
+    """Estimate each stimulus's response per run, and contrast maps per run and subject, in percent signal change.
 
-    Contrasts compare the mean of the terms before '-' with the mean of those after it.
+    Contrasts compare the mean of the terms before '-' with the mean of those after it. Nothing is read but headers before every run's
+    design is made; a command that was interrupted, given again, takes up the runs that were finished.
 
     Example: analysis glm bids/ --protocol protocols/roi_validation.toml --out bids/derivatives/voxdrive
     """
     from analysis.first_level import ModelSettings
+    from analysis.run_model import plan_models
 
     refuse_non_empty(out, overwrite)
     design = {"hrf": hrf, "high_pass_s": high_pass_s, "slice_time_ref": slice_time_ref}
-    settings = parse_config({"design": design, "noise": noise, "confounds": confounds}, ModelSettings, "analysis glm")
-    runs, contrasts, stimuli = _plan(bids, protocol, task, contrast or [], set_folder, space, settings)
-    inputs: dict[str, Path] = {f"{kind} {run.stem}": getattr(run, kind) for run in runs for kind in ("bold", "mask", "events")}
-    inputs |= {f"confounds {run.stem}": run.confounds for run in runs if settings.confounds != "none"}
-    inputs |= {"protocol": protocol} if protocol else {}
-    values = {**config_values(settings), "task": runs[0].name.task, "space": space, "contrasts": [made.expression for made in contrasts]}
-    provenance = Provenance.collect("analysis glm", values, inputs)
-    with staged_folder(out, provenance, overwrite) as folder:
-        summary, with_betas, left_out = _write_all(runs, settings, contrasts, stimuli, folder)
-    _print_maps(summary)
-    _say_left_out(left_out)
-    typer.echo(f"wrote {out}: {len(runs)} runs, {with_betas} with responses per stimulus, {len(contrasts)} contrasts")
+    values: dict[str, Any] = {"noise": noise, "confounds": confounds, "run_weights": run_weights}
+    values["confound_settings"] = {"fd_mm": fd_mm, "std_dvars": std_dvars}
+    settings = parse_config({"design": design, **values}, ModelSettings, "analysis glm")
+    question = Question(bids, protocol, task, tuple(contrast or ()), set_folder)
+    where = Where(space, tuple(subject or ()), tuple(session or ()), derivatives)
+    runs, contrasts, stimulus_set = _plan(question, where, settings)
+    models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None)
+    written = _write(models, settings, contrasts, stimulus_set, question, out, cache, overwrite)
+    _print_maps([(made.run.name.subject, made) for made in written.maps])
+    _say_left_out(written.left_out)
+    if written.taken_up:
+        typer.echo(f"{written.taken_up} runs had been finished by an earlier command")
+    typer.echo(f"wrote {out}: {len(runs)} runs, {written.with_betas} with responses per stimulus, {len(contrasts)} contrasts")
 
 
-def _plan(
-    bids: Path,
-    protocol: Path | None,
-    task: str | None,
-    expressions: list[str],
-    set_folder: Path | None,
-    space: str | None,
-    settings: "ModelSettings",
-) -> "tuple[list[Run], list[MapContrast], pd.DataFrame | None]":
-    """Return the runs, the maps to make and, with a protocol, the table of its stimulus set."""
-    from analysis.dataset import find_runs, read_events, refuse_other_set
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which data set: by a protocol, or by a task and contrasts."""
+
+    bids: Path
+    protocol: Path | None
+    task: str | None
+    expressions: tuple[str, ...]
+    set_folder: Path | None
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which of its runs: space, subjects and sessions (none: all), and where fMRIPrep's output is."""
+
+    space: str | None
+    subjects: tuple[str, ...]
+    sessions: tuple[str, ...]
+    derivatives: Path | None
+
+
+def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[list[Run], list[MapContrast], StimulusSet | None]":
+    """Return the runs, the maps to make and, with a protocol, its stimulus set."""
+    from analysis.dataset import refuse_other_set
     from analysis.map_contrasts import expand_planned, parse_expressions
+    from analysis.run_model import list_trial_types
 
-    needs_confounds = settings.confounds != "none"
-    if protocol is not None and (task or expressions):
+    bids, protocol = question.bids, question.protocol
+    if protocol is not None and (question.task or question.expressions):
         raise InputError("give either --protocol or --task with --contrast, not both: what the protocol lacks was not planned")
     if protocol is not None:
         fixed = Protocol.read(protocol)
-        shown = StimulusSet.read(_find_set(bids, set_folder, fixed.task))
-        runs = find_runs(bids, fixed.task, space, needs_confounds)
+        shown = StimulusSet.read(_find_set(bids, question.set_folder, fixed.task))
+        runs = _find(bids, fixed.task, where, settings)
         refuse_other_set(runs, shown.sha256, shown.folder)
-        return runs, expand_planned(fixed.contrasts, shown.table), shown.table
-    if task is None:
+        return runs, expand_planned(fixed.contrasts, shown.table), shown
+    if question.task is None:
         raise InputError("give --protocol P.toml, or --task T with --contrast 'A - B'")
-    runs = find_runs(bids, task, space, needs_confounds)
-    trial_types = {name for run in runs for name in read_events(run, float("inf"))["trial_type"]}
-    return runs, parse_expressions(expressions, trial_types), None
+    runs = _find(bids, question.task, where, settings)
+    return runs, parse_expressions(question.expressions, list_trial_types(runs)), None
+
+
+def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "list[Run]":
+    from analysis.dataset import find_runs
+
+    needed = settings.confounds != "none"
+    return find_runs(bids, task, where.space, needed, subjects=where.subjects, sessions=where.sessions, derivatives=where.derivatives)
 
 
 def _find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
@@ -103,42 +142,36 @@ def _find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
     return folder
 
 
-def _write_all(
-    runs: "list[Run]", settings: "ModelSettings", contrasts: "list[MapContrast]", stimuli: pd.DataFrame | None, folder: Path
-) -> "tuple[list[tuple[str, SubjectMaps]], int, dict[str, int]]":
-    """Model every run, write what it gives, and combine each subject's runs once the last is done."""
-    from analysis.derivatives import write_contrast, write_description
-    from analysis.first_level import RunResult, combine_subject, model_run
+def _write(
+    models: "list[RunModel]",
+    settings: "ModelSettings",
+    contrasts: "list[MapContrast]",
+    stimulus_set: StimulusSet | None,
+    question: Question,
+    out: Path,
+    cache: Path | None,
+    overwrite: bool,
+) -> "Written":
+    """Fit and write everything; each BOLD's sha256 comes from the one time that it is read."""
+    from analysis.glm_work import fit_all
+    from analysis.run_store import RunStore, name_common
 
-    write_description(folder, "voxdrive first level: responses per stimulus and contrasts", "analysis glm")
-    last = {run.name.subject: run for run in runs}
-    summary: list[tuple[str, SubjectMaps]] = []
-    pending: list[RunResult] = []
-    with_betas, left_out = 0, {}
-    for run in show_progress(runs, "first level"):
-        result = model_run(run, settings, contrasts, stimuli)
-        if result.betas is not None:
-            result.betas.write(folder, _describe_model(run, settings))
-            with_betas += 1
-        if result.left_out:
-            left_out[run.name.stem] = result.left_out
-        pending.append(result)
-        if run == last[run.name.subject]:
-            for made in combine_subject(pending, contrasts):
-                write_contrast(run.name.subject, run.name.task, run.space, made, folder)
-                summary.append((run.name.subject, made))
-            pending = []
-    return summary, with_betas, left_out
-
-
-def _describe_model(run: "Run", settings: "ModelSettings") -> dict[str, Any]:
-    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
-    return {
-        **config_values(settings),
-        "RepetitionTime": run.tr_s,
-        "slice_time_ref_used": reference,
-        "Sources": [run.bold.name, run.events.name],
-    }
+    runs = [model.run for model in models]
+    inputs: dict[str, Path] = {f"{kind} {run.stem}": path for run in runs for kind in ("mask", "events") if (path := getattr(run, kind))}
+    inputs |= {f"confounds {run.stem}": run.confounds for run in runs if settings.confounds != "none"}
+    inputs |= {"protocol": question.protocol} if question.protocol else {}
+    values = {**config_values(settings), "task": runs[0].name.task, "space": runs[0].space}
+    values["contrasts"] = [made.expression for made in contrasts]
+    provenance = Provenance.collect("analysis glm", values, inputs)
+    store = RunStore(
+        out.resolve().parent / f".{out.resolve().name}.work",
+        name_common(settings, contrasts, stimulus_set.sha256 if stimulus_set else None, provenance.code_version),
+    )
+    with staged_folder(out, provenance, overwrite) as folder:
+        written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, cache)
+        provenance.inputs.update(written.sha256)
+    store.clear()
+    return written
 
 
 def _print_maps(summary: "list[tuple[str, SubjectMaps]]") -> None:

@@ -1,6 +1,7 @@
 """RunBetas: one run's response to each stimulus in every voxel, as `glm` writes it and `rois` reads it."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from analysis.images import Grid, read_array, read_grid, write_volumes
+from analysis.sidecars import parse_entities
+from analysis.surface import read_extent, read_maps, write_maps
 from protocols.errors import InputError
 from protocols.run_name import RunName
-from protocols.tables import Columns, read_tsv, write_text, write_tsv
+from protocols.tables import Columns, read_json, read_tsv, write_text, write_tsv
 
 BETAS = "desc-stimuli_betas.nii.gz"
 VARIANCES = "desc-stimuli_variances.nii.gz"
 TABLE = "desc-stimuli_betas.tsv"
+SIDECAR = "desc-stimuli_betas.json"
 MODELLED = "desc-modelled_mask.nii.gz"
+_VOLUME, _SURFACE = ".nii.gz", ".func.gii"
 COLUMNS: Columns = {"stim_id": "text", "events": "integer", "duration": "number"}
 
 
@@ -28,11 +33,11 @@ class RunBetas:
     Attributes
     ----------
     stem
-        The run's BIDS name, with its space.
+        The run's BIDS name, with its space (and hemisphere, on a surface).
     stimuli
         One row per stimulus: `stim_id events duration`, in the order of the volumes.
     effects, variances
-        Percent signal change of one event, and its variance, of the voxels in `mask`.
+        Percent signal change of one event, and its variance, of the voxels (or vertices) in `mask`.
     mask
         Voxels that were modelled.
     grid
@@ -43,7 +48,7 @@ class RunBetas:
     stimuli: pd.DataFrame
     effects: Float[np.ndarray, "stimuli voxels"]
     variances: Float[np.ndarray, "stimuli voxels"]
-    mask: Bool[np.ndarray, "x y z"]
+    mask: Bool[np.ndarray, "*grid"]
     grid: Grid
 
     @property
@@ -51,26 +56,39 @@ class RunBetas:
         """Which run."""
         return RunName.parse(self.stem)
 
+    @property
+    def hemisphere(self) -> str | None:
+        """L or R on a surface."""
+        return parse_entities(self.stem).get("hemi")
+
     def write(self, root: Path, sidecar: dict[str, Any]) -> None:
         """Write the maps, the table of stimuli and the JSON sidecar below `root`."""
         folder = root / self.name.folder
-        for rows, suffix in ((self.effects, BETAS), (self.variances, VARIANCES)):
-            write_volumes(rows, self.mask, self.grid.affine, folder / f"{self.stem}_{suffix}")
-        write_volumes(np.ones((1, int(self.mask.sum()))), self.mask, self.grid.affine, folder / f"{self.stem}_{MODELLED}")
+        rows = {BETAS: self.effects, VARIANCES: self.variances, MODELLED: np.ones((1, int(self.mask.sum())), dtype=np.float32)}
+        for suffix, values in rows.items():
+            path = folder / f"{self.stem}_{suffix}"
+            if self.hemisphere:
+                write_maps(values, self.mask, self.hemisphere, _rename(path, _SURFACE))
+            else:
+                write_volumes(values, self.mask, self.grid.affine, path)
         write_tsv(self.stimuli, folder / f"{self.stem}_{TABLE}")
         text = json.dumps({"Units": "percent signal change at the response's peak, one event", **sidecar}, indent=2)
-        write_text(text + "\n", folder / f"{self.stem}_{BETAS.replace('.nii.gz', '.json')}")
+        write_text(text + "\n", folder / f"{self.stem}_{SIDECAR}")
 
     @classmethod
     def read(cls, path: Path) -> "RunBetas":
         """Read one run from the path of its betas file."""
-        stem = path.name.removesuffix(f"_{BETAS}")
-        mask = read_array(path.with_name(f"{stem}_{MODELLED}")) > 0
-        maps = [_as_4d(read_array(path.with_name(f"{stem}_{suffix}")))[mask].T for suffix in (BETAS, VARIANCES)]
+        surface = path.name.endswith(_SURFACE)
+        ending = _SURFACE if surface else _VOLUME
+        stem = path.name.removesuffix(f"_{BETAS.removesuffix(_VOLUME)}{ending}")
+        read = _read_vertex_rows if surface else _read_volume_rows
+        files = {suffix: path.with_name(f"{stem}_{suffix.removesuffix(_VOLUME)}{ending}") for suffix in (BETAS, VARIANCES, MODELLED)}
+        mask = read(files[MODELLED])[..., 0] > 0
+        maps = [read(files[suffix])[mask].T for suffix in (BETAS, VARIANCES)]
         stimuli = read_tsv(path.with_name(f"{stem}_{TABLE}"), COLUMNS)
         if len(stimuli) != len(maps[0]):
             raise InputError(f"{path}: {len(maps[0])} volumes, but its table lists {len(stimuli)} stimuli; run analysis glm again")
-        return cls(stem, stimuli, maps[0], maps[1], mask, read_grid(path))
+        return cls(stem, stimuli, maps[0], maps[1], mask, read_extent(path)[0] if surface else read_grid(path))
 
 
 def find_run_betas(folder: Path) -> list[Path]:
@@ -81,7 +99,7 @@ def find_run_betas(folder: Path) -> list[Path]:
     InputError
         When there are none.
     """
-    paths = sorted(folder.glob(f"sub-*/**/*_{BETAS}"))
+    paths = sorted([*folder.glob(f"sub-*/**/*_{BETAS}"), *folder.glob(f"sub-*/**/*_{_rename(Path(BETAS), _SURFACE)}")])
     if not paths:
         raise InputError(
             f"{folder}: has no responses to single stimuli (*_{BETAS}); events need a stim_id column, and analysis glm to be run on them"
@@ -89,6 +107,25 @@ def find_run_betas(folder: Path) -> list[Path]:
     return paths
 
 
-def _as_4d(values: np.ndarray) -> np.ndarray:
-    """Return a series of volumes; a single volume is stored in three dimensions."""
+def read_scan(path: Path) -> dict[str, Any]:
+    """Return which scan the betas of a file come from: `subject session task run sha256`, the last of the preprocessed BOLD."""
+    stem = re.sub(r"_desc-stimuli_betas\..*$", "", path.name)
+    sidecar = path.with_name(f"{stem}_{SIDECAR}")
+    scan: dict[str, Any] = read_json(sidecar, "run analysis glm again").get("Scan", {})
+    if not scan:
+        raise InputError(f"{sidecar}: does not say which scan it comes from; run analysis glm again")
+    return scan
+
+
+def _rename(path: Path, ending: str) -> Path:
+    return path.with_name(path.name.removesuffix(_VOLUME) + ending)
+
+
+def _read_volume_rows(path: Path) -> np.ndarray:
+    """Return values with the rows last; a single row is stored in three dimensions."""
+    values = read_array(path)
     return values[..., None] if values.ndim == 3 else values
+
+
+def _read_vertex_rows(path: Path) -> np.ndarray:
+    return read_maps(path).T

@@ -14,8 +14,8 @@ from tests.analysis.program import run_analysis
 pytestmark = pytest.mark.realdata
 
 
-def find_z(bids: Path, task: str, contrast: str, out: Path) -> np.ndarray:
-    run_analysis("glm", bids, "--task", task, "--contrast", contrast, "--confounds", "none", "--out", out)
+def find_z(bids: Path, task: str, contrast: str, out: Path, noise: str = "nilearn-ar1") -> np.ndarray:
+    run_analysis("glm", bids, "--task", task, "--contrast", contrast, "--confounds", "none", "--noise", noise, "--out", out)
     (path,) = out.glob("sub-*/func/*_stat-z_statmap.nii.gz")
     return nibabel.load(path).get_fdata()
 
@@ -25,6 +25,28 @@ def test_haxby_houses_against_faces(measured: Path, tmp_path: Path) -> None:
     assert z.max() == pytest.approx(15.82, abs=0.05)
     assert z.min() == pytest.approx(-6.09, abs=0.05)
     assert (z > 3.1).sum() == 90
+
+
+def test_haxby_by_our_noise_models_in_the_same_voxels(measured: Path, tmp_path: Path) -> None:
+    """Their z is lower, since nilearn's AR(1) finds the noise less correlated than it is; the voxels are the same."""
+    bids, contrast = measured / "bids_haxby", "house - face"
+    nilearns = find_z(bids, "objectviewing", contrast, tmp_path / "nilearn")
+    for noise in ("ar1", "ar1-white"):
+        z = find_z(bids, "objectviewing", contrast, tmp_path / noise, noise)
+        assert z.argmax() == nilearns.argmax()
+        assert np.corrcoef(z[z != 0], nilearns[z != 0])[0, 1] > 0.96
+        assert 12 < z.max() < nilearns.max()
+        assert (nilearns[z > 3.1] > 3.1).mean() > 0.95
+
+
+def test_v1_halves_agree(measured: Path, tmp_path: Path) -> None:
+    """Split-half: contrasts of runs 1 and 3 against those of runs 2 and 4."""
+    find_z(measured / "bids_v1figures", "figures", "large_frame - small_frame", tmp_path / "out")
+    paths = sorted((tmp_path / "out").glob("sub-*/**/*_run-*_stat-effect_statmap.nii.gz"))
+    effects = [nibabel.load(path).get_fdata() for path in paths]
+    inside = np.all([effect != 0 for effect in effects], axis=0)
+    odd, even = (np.mean([effects[number][inside] for number in half], axis=0) for half in ((0, 2), (1, 3)))
+    assert np.corrcoef(odd, even)[0, 1] == pytest.approx(0.88, abs=0.02)
 
 
 def test_haxby_falls_when_onsets_are_shifted(measured: Path, tmp_path: Path) -> None:
@@ -48,5 +70,6 @@ def test_v1_figures(measured: Path, tmp_path: Path) -> None:
 
 def test_the_printed_table_says_the_same(measured: Path, tmp_path: Path) -> None:
     options = ("--task", "figures", "--contrast", "large_frame - small_frame", "--confounds", "none", "--out", tmp_path / "out")
+    options += ("--noise", "nilearn-ar1")
     printed = run_analysis("glm", measured / "bids_v1figures", *options)
     assert re.search(r"large_frame - small_frame.*17\.(58|59).*-13\.16.*233", printed)

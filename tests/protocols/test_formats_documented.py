@@ -57,6 +57,7 @@ TABLES = {
     "Responses folder": {**responses.TRIAL_COLUMNS, **responses.VOXEL_COLUMNS, **responses.IMAGE_COLUMNS},
     "Natural pool": {**responses.IMAGE_COLUMNS, **read_columns("stimgen/pool.py", "COLUMNS")},
     "EncodingModel": read_columns("stimgen/encoding_model.py", "VOXEL_COLUMNS"),
+    "First level": read_columns("analysis/run_betas.py", "COLUMNS"),
     "ROI peaks": {"roi": "text", "hemisphere": "text", "x_mm": "number", "y_mm": "number", "z_mm": "number", "source": "text"},
 }
 
@@ -180,6 +181,7 @@ def test_the_page_covers_every_noun():
         "EncodingModel",
         "Targets file",
         "Feature cache",
+        "First level",
         "Regions",
         "RoiTable",
         "Group result",

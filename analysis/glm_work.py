@@ -1,0 +1,111 @@
+"""The work of the verb `glm`: every run's model in, its files written as it is fitted, and a subject's maps once its last run is done."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.derivatives import write_contrast, write_description, write_run_contrast
+from analysis.extract import extract_run
+from analysis.first_level import ModelSettings, RunModel, RunResult, SubjectMaps, combine_subject, model_run
+from analysis.map_contrasts import MapContrast
+from analysis.run_store import RunStore
+from protocols.config import config_values
+from protocols.provenance import hash_file
+
+
+@dataclass
+class Written:
+    """What was written: subjects' maps, how many runs have responses per stimulus, voxels left out by run, and each BOLD's sha256."""
+
+    maps: list[SubjectMaps] = field(default_factory=list)
+    with_betas: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    taken_up: int = 0
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+def fit_all(
+    models: Iterable[RunModel],
+    settings: ModelSettings,
+    contrasts: Sequence[MapContrast],
+    folder: Path,
+    store: RunStore,
+    cache: Path | None,
+) -> Written:
+    """Fit every run (models sorted by subject and hemisphere), write what it gives into `folder`, and combine each subject's runs."""
+    write_description(folder, "voxdrive first level: responses per stimulus and contrasts", "analysis glm")
+    written = Written()
+    pending: list[RunResult] = []
+    for model in models:
+        if pending and _belongs(pending[0].run) != _belongs(model.run):
+            _combine(pending, settings, contrasts, folder, written)
+            pending = []
+        result = _find_or_fit(model, settings, contrasts, store, cache, written)
+        _write_run(result, model, settings, contrasts, folder)
+        _note(result, written)
+        pending.append(result.without_betas())
+    if pending:
+        _combine(pending, settings, contrasts, folder, written)
+    return written
+
+
+def _find_or_fit(
+    model: RunModel, settings: ModelSettings, contrasts: Sequence[MapContrast], store: RunStore, cache: Path | None, written: Written
+) -> RunResult:
+    if store.folder.is_dir():  # an earlier command was interrupted
+        finished = store.find(model, hash_file(model.run.bold))
+        if finished is not None:
+            written.taken_up += 1
+            return finished
+    result = model_run(model, extract_run(model.run, cache), contrasts, settings.noise)
+    store.keep(result)
+    return result
+
+
+def _write_run(result: RunResult, model: RunModel, settings: ModelSettings, contrasts: Sequence[MapContrast], folder: Path) -> None:
+    scan = describe_scan(result)
+    if result.betas is not None:
+        result.betas.write(folder, {**_describe_model(model, settings), "Scan": scan})
+    for contrast in contrasts:
+        if contrast.label in result.contrasts:
+            write_run_contrast(result, contrast, result.contrasts[contrast.label], scan, folder)
+
+
+def _combine(
+    results: Sequence[RunResult], settings: ModelSettings, contrasts: Sequence[MapContrast], folder: Path, written: Written
+) -> None:
+    for made in combine_subject(results, contrasts, settings.weights):
+        write_contrast(made, [describe_scan(result) for result in results if made.contrast.label in result.contrasts], folder)
+        written.maps.append(made)
+
+
+def _note(result: RunResult, written: Written) -> None:
+    written.with_betas += result.betas is not None
+    written.sha256[f"bold {result.run.stem}"] = result.sha256
+    if result.left_out:
+        run = result.run
+        written.left_out[run.name.stem + (f"_hemi-{run.hemisphere}" if run.hemisphere else "")] = result.left_out
+
+
+def describe_scan(result: RunResult) -> dict[str, Any]:
+    """Return which scan a result comes from, as sidecars name it."""
+    name = result.run.name
+    return {"subject": name.subject, "session": name.session, "task": name.task, "run": name.run, "sha256": result.sha256}
+
+
+def _belongs(run: Any) -> tuple[str, str | None]:
+    return run.name.subject, run.hemisphere
+
+
+def _describe_model(model: RunModel, settings: ModelSettings) -> dict[str, Any]:
+    run = model.run
+    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
+    return {
+        **config_values(settings),
+        "RepetitionTime": run.tr_s,
+        "slice_time_ref_used": reference,
+        "Volumes": len(model.kept),
+        "VolumesLeftOut": int((~model.kept).sum()),
+        "Sources": [run.bold.name, run.events.name],
+    }

@@ -1,0 +1,65 @@
+"""A run's events and confounds in, the designs that will be fitted to it out: before any BOLD is read, so that mistakes show first."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.confounds import read_confounds
+from analysis.dataset import Run
+from analysis.design import Design, build_design, compute_frame_times
+from analysis.first_level import ModelSettings, RunModel
+from analysis.map_contrasts import MapContrast, assign_conditions
+from analysis.run_checks import check_lengths
+from analysis.run_events import read_events
+from protocols.errors import InputError
+
+
+def plan_models(
+    runs: Sequence[Run], settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
+) -> list[RunModel]:
+    """Return every run's model, a subject's runs together (on surfaces one hemisphere's), in order of their names.
+
+    Raises
+    ------
+    InputError
+        Naming all runs whose files do not fit together, or whose events, confounds or designs cannot be used, with the reason for each.
+    """
+    lengths = check_lengths(runs)
+    models, problems = [], []
+    for run in sorted(runs, key=lambda run: (run.name.subject, run.hemisphere or "", run.stem)):
+        try:
+            models.append(plan_model(run, lengths[run.stem], settings, contrasts, stimuli))
+        except InputError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise InputError("\n".join(problems))
+    return models
+
+
+def plan_model(run: Run, volumes: int, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None) -> RunModel:
+    """Return a run's model: a regressor per stimulus where events name any, a regressor per condition where contrasts are asked."""
+    events = assign_conditions(read_events(run, volumes * run.tr_s), stimuli, str(run.events))
+    confounds = read_confounds(run, settings.confounds, volumes, settings.confound_settings)
+    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
+    times = compute_frame_times(volumes, run.tr_s, reference)
+
+    def build(table: pd.DataFrame) -> Design:
+        return build_design(table, "regressor", times, confounds.table, settings.design, run.name.stem, confounds.kept)
+
+    named = None
+    if events["stim_id"].notna().any():
+        table = events.assign(regressor=events["stim_id"].where(events["stim_id"].notna(), "other event " + events["trial_type"]))
+        named = build(table), _tabulate_stimuli(table)
+    return RunModel(run, named, build(events) if contrasts else None, confounds.kept)
+
+
+def list_trial_types(runs: Sequence[Run]) -> list[str]:
+    """Return the trial types of all runs' events."""
+    return sorted({str(name) for run in runs for name in read_events(run, float("inf"))["trial_type"]})
+
+
+def _tabulate_stimuli(events: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per stimulus, in order of its first event: `stim_id events duration`."""
+    shown = events[events["stim_id"].notna()]
+    grouped = shown.groupby("stim_id", sort=False)["duration"].agg(["size", "median"])
+    return pd.DataFrame({"stim_id": list(grouped.index), "events": grouped["size"].to_numpy(), "duration": grouped["median"].to_numpy()})

@@ -1,0 +1,80 @@
+"""Results of runs that are finished are kept beside the output folder until all are; an interrupted command takes them up again.
+
+A result is named by the sha256 of all that it depends on: the files of the run, the settings, the contrasts, the set's table and the
+code. It is written by rename, so that one that is there is whole.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.combine import RunEffect
+from analysis.dataset import Run
+from analysis.first_level import ModelSettings, RunModel, RunResult
+from analysis.images import Grid
+from analysis.map_contrasts import MapContrast
+from analysis.run_betas import RunBetas
+from protocols.config import config_values
+from protocols.provenance import hash_file
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """The folder of finished results; `common` is what all runs' results depend on."""
+
+    folder: Path
+    common: str
+
+    def find(self, model: RunModel, sha256: str) -> RunResult | None:
+        """Return a run's result if an earlier command left it; `sha256` is that of the BOLD."""
+        path = self._path(model.run, sha256)
+        return _read_result(path, model, sha256) if path.is_file() else None
+
+    def keep(self, result: RunResult) -> None:
+        """Write a result, whose maps are in single precision, so that an interruption changes no digit."""
+        path = self._path(result.run, result.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, Any] = {"mask": result.mask, "affine": result.grid.affine, "left_out": np.array(result.left_out)}
+        if result.betas is not None:
+            arrays |= {"betas": result.betas.effects, "beta_variances": result.betas.variances}
+        for label, effect in result.contrasts.items():
+            arrays |= {f"effect {label}": effect.effect, f"variance {label}": effect.variance, f"df {label}": np.array(effect.df)}
+        partial = path.with_name(f"{path.name}.partial")
+        with partial.open("wb") as stream:
+            np.savez(stream, **arrays)
+        partial.replace(path)
+
+    def clear(self) -> None:
+        """Remove the folder, once everything is in its place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, run: Run, sha256: str) -> Path:
+        files = [run.events, *([run.mask] if run.mask else []), *([run.confounds] if run.confounds.is_file() else [])]
+        parts = [self.common, run.stem, str(run.tr_s), str(run.slice_time_ref), sha256, *(hash_file(path) for path in files)]
+        return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.npz"
+
+
+def name_common(settings: ModelSettings, contrasts: Sequence[MapContrast], set_sha256: str | None, code: str) -> str:
+    """Return what all runs' results depend on, as text."""
+    made = [(one.label, one.plus, one.minus) for one in contrasts]
+    return json.dumps([config_values(settings), made, set_sha256, code], sort_keys=True, default=str)
+
+
+def _read_result(path: Path, model: RunModel, sha256: str) -> RunResult:
+    with np.load(path) as stored:
+        mask = stored["mask"] > 0
+        grid = Grid(mask.shape, stored["affine"])
+        betas = None
+        if model.stimuli is not None:
+            betas = RunBetas(model.run.stem, model.stimuli[1], stored["betas"], stored["beta_variances"], mask, grid)
+        labels = [name.removeprefix("df ") for name in stored.files if name.startswith("df ")]
+        contrasts = {
+            label: RunEffect(stored[f"effect {label}"], stored[f"variance {label}"], int(stored[f"df {label}"])) for label in labels
+        }
+        return RunResult(model.run, mask, grid, int(stored["left_out"]), sha256, betas, contrasts)
