@@ -63,7 +63,8 @@ def find_candidates(source: RoiSource, subject: str, files: Iterable[str], index
     fitting = [path for path in paths if any(_fits(path, name) for name in names)]
     if not fitting:
         spaces = sorted({BidsName.parse(path.name).get("space") or "(none)" for path in paths})
-        raise InputError(f"{source.root}: no region of sub-{subject} is in the space of {names[0].get('space')}; spaces there: {spaces}")
+        wanted = names[0].get("space") or "(none)"
+        raise InputError(f"{source.root}: no region of sub-{subject} is in space {wanted}; spaces there: {', '.join(spaces)}")
     candidates = []
     for path in fitting:
         regions = read_regions(path, source.root, source.rois) if source.labels else [_read_mask(path)]
