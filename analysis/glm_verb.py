@@ -131,7 +131,7 @@ def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple
         raise InputError("give either --protocol or --task with --contrast, not both: what the protocol lacks was not planned")
     if protocol is not None:
         fixed = Protocol.read(protocol)
-        shown = StimulusSet.read(_find_set(bids, question.set_folder, fixed.task))
+        shown = StimulusSet.read(find_set(bids, question.set_folder, fixed.task))
         runs = _find(bids, fixed.task, where, settings)
         refuse_other_set(list(runs), shown.sha256, shown.folder)
         return runs, expand_planned(fixed.contrasts, shown.table), shown
@@ -154,7 +154,7 @@ def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "di
     return {run: lengths[run.stem] for run in runs}
 
 
-def _find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
+def find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
     """Return the folder of the set that a task showed: its own below `stimuli/` where there is one, as `experiment run` writes it."""
     own = bids / "stimuli" / f"task-{task}"
     folder = set_folder or (own if (own / TABLE).is_file() else bids / "stimuli")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis import glm_work
-from analysis.glm_verb import _find_set
+from analysis.glm_verb import find_set
 from protocols.errors import InputError
 from protocols.provenance import Provenance, hash_file
 from tests.analysis.program import run_analysis
@@ -56,9 +56,9 @@ def test_a_task_with_a_set_of_its_own_is_found(tmp_path: Path) -> None:
     own.mkdir(parents=True)
     for folder in (tmp_path / "stimuli", own):
         (folder / "stimuli.tsv").write_text("")
-    assert _find_set(tmp_path, None, "floc") == own
-    assert _find_set(tmp_path, None, "other") == tmp_path / "stimuli"
-    assert _find_set(tmp_path, own.parent, "floc") == tmp_path / "stimuli"
+    assert find_set(tmp_path, None, "floc") == own
+    assert find_set(tmp_path, None, "other") == tmp_path / "stimuli"
+    assert find_set(tmp_path, own.parent, "floc") == tmp_path / "stimuli"
 
 
 def test_effects_of_all_runs_and_sessions_come_back(fitted: Path) -> None:
