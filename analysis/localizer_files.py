@@ -20,6 +20,7 @@ from protocols.roi_table import BOTH
 from protocols.tables import Columns, write_text, write_tsv
 
 TABLE = "localizer.tsv"
+_NOT_IN_BIDS = (TABLE, "*_hemi-*_mask.*")
 COLUMNS: Columns = {
     "subject": "text",
     "roi": "text",
@@ -46,7 +47,7 @@ def write_mask(found: Located, maps: Sequence[Path], scans: Sequence[Scan], how:
     parcel, name = found.parcel, BidsName.parse(maps[0].name)
     label = re.sub("[^0-9A-Za-z]", "", parcel.name)  # a BIDS label
     side, space = parcel.hemisphere, name.get("space")
-    entities = (f"sub-{name.get('sub')}", f"hemi-{side}" if side != BOTH else "", f"space-{space}" if space else "")
+    entities = (f"sub-{name.get('sub')}_task-{name.get('task')}", f"hemi-{side}" if side != BOTH else "", f"space-{space}" if space else "")
     stem = "_".join(part for part in (*entities, f"label-{label}", f"desc-{found.fold.label}") if part)
     path = root / f"sub-{name.get('sub')}" / "func" / f"{stem}_mask{'.nii.gz' if len(parcel.grid.shape) == 3 else '.func.gii'}"
     if path.exists():
@@ -58,6 +59,7 @@ def write_mask(found: Located, maps: Sequence[Path], scans: Sequence[Scan], how:
     else:
         write_maps(np.ones((1, len(found.voxels)), dtype=np.float32), mask > 0, side, path)
     values = {"Type": "ROI", "Parcel": parcel.name, **how, "LowestT": found.lowest_t, SOURCES: [one.name for one in maps]}
+    values |= {"SpatialReference": maps[0].name}
     write_text(json.dumps({"format_version": 1, **values, **write_chosen(scans)}, indent=2) + "\n", name_sidecar(path))
     return label
 
@@ -65,4 +67,7 @@ def write_mask(found: Located, maps: Sequence[Path], scans: Sequence[Scan], how:
 def write_localizer(table: pd.DataFrame, folder: Path) -> None:
     """Write the table of masks and the description of the derivative."""
     write_description(folder, "voxdrive functional localizer", "analysis localize")
+    ignored = folder / ".bidsignore"
+    lines = ignored.read_text(encoding="utf-8") if ignored.is_file() else ""
+    write_text(lines + "\n".join(_NOT_IN_BIDS) + "\n", ignored)
     write_tsv(table, folder / TABLE)

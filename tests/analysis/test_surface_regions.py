@@ -82,7 +82,13 @@ def test_a_localizer_in_both_hemispheres(folder: Path, tmp_path: Path) -> None:
     parcels = write_parcels(tmp_path / "parcels", {"L": {3: "FFA"}, "R": {3: "FFA"}})
     assert "wrote" in localize(folder, parcels, tmp_path / "masks")
     for side, run in (("L", 1), ("R", 2)):
-        path = tmp_path / "masks" / "sub-01" / "func" / f"sub-01_hemi-{side}_space-fsaverage5_label-FFA_desc-leaverun0{run}_mask.func.gii"
+        path = (
+            tmp_path
+            / "masks"
+            / "sub-01"
+            / "func"
+            / f"sub-01_task-main_hemi-{side}_space-fsaverage5_label-FFA_desc-leaverun0{run}_mask.func.gii"
+        )
         assert np.flatnonzero(read_maps(path)[0]).tolist() == PLANTED[side]
         assert [scan["run"] for scan in read_sidecar(path)["ChosenFrom"]] == [3 - run]
     table = average(folder, tmp_path / "rois", "--masks", tmp_path / "masks")
