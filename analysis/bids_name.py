@@ -31,10 +31,6 @@ class BidsName:
         """Say whether two names have the same labels of `entities`, as far as both have them."""
         return all(self.entities[name] == other.entities[name] for name in entities if name in self.entities and name in other.entities)
 
-    def describes(self, other: "BidsName") -> bool:
-        """Say whether a sidecar of this name is about a file of the other: the same suffix, and no entity that it lacks."""
-        return self.suffix == other.suffix and self.entities.items() <= other.entities.items()
-
 
 def strip_extension(file_name: str) -> str:
     """Return a name without its extension, `.nii.gz` and `.func.gii` being one."""

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from analysis.bids_name import BidsName, strip_extension
 from analysis.images import Grid, read_array, read_grid
+from analysis.sidecars import find_applicable, parse_entities
 from analysis.surface import read_labels
 from protocols.errors import InputError
 from protocols.roi_table import BOTH
@@ -64,16 +65,20 @@ def find_segmentations(place: Path, subject: str) -> list[Path]:
 def read_regions(path: Path, root: Path, rois: Sequence[str] = ()) -> list[Region]:
     """Return the regions of a segmentation in order of the table; of these only `rois`, where any are named.
 
+    A region that a surface's table names may be in the other hemisphere alone; a volume has every one.
+
     Raises
     ------
     InputError
         When a value is no whole number, a label has no name, a name no voxel, or a name stands there twice.
     """
-    values, grid, table = _read_surface(path) if path.name.endswith(SURFACES) else _read_volume(path, root)
-    if path.name.endswith(SURFACES) and not rois:  # a color table lists more than an atlas has on this side
-        table = table[table["index"].isin(np.unique(values))]
+    surface = path.name.endswith(SURFACES)
+    values, grid, table = _read_surface(path) if surface else _read_volume(path, root)
     _refuse_nameless(values, table, path)
-    wanted = _choose(table, rois, path)
+    _refuse_unknown(table, rois, path)
+    wanted = table[table["name"].isin(rois)] if rois else table
+    if surface:  # a color table lists what the other hemisphere has
+        wanted = wanted[wanted["index"].isin(np.unique(values))]
     flat = values.ravel()
     regions = [
         Region(str(row["name"]), str(row["hemisphere"]), np.flatnonzero(flat == row["index"]), grid, path)
@@ -148,18 +153,14 @@ def _read_table(path: Path, root: Path) -> pd.DataFrame:
 
 
 def _find_table(path: Path, root: Path) -> Path:
-    """Return the table of a segmentation: the nearest that its name allows, from the file's folder up to `root`."""
-    own = BidsName.parse(path.name)
-    beside = path.with_name(strip_extension(path.name) + ".tsv")
-    if beside.is_file():
-        return beside
-    for folder in (path.parent, *path.parent.parents):
-        fitting = [one for one in sorted(folder.glob(f"*{TABLE}")) if BidsName.parse(one.name).describes(own)]
-        if fitting:
-            return max(fitting, key=lambda one: len(BidsName.parse(one.name).entities))
-        if folder in (root, folder.parent) or (root.is_file() and folder == root.parent):
-            break
-    raise InputError(f"{path}: has no table of names; write {beside.name} with the columns index and name beside it")
+    """Return the table of a segmentation: its own, or else the one that it inherits from the nearest folder up to `root`."""
+    top = root if root.is_dir() else root.parent
+    own = path.with_name(strip_extension(path.name) + ".tsv")
+    inherited = find_applicable(top, path.parent.relative_to(top), parse_entities(path.name), TABLE)
+    found = [own] if own.is_file() else inherited[-1:]
+    if not found:
+        raise InputError(f"{path}: has no table of names; write {own.name} with the columns index and name beside it")
+    return found[0]
 
 
 def _refuse_nameless(values: Int[np.ndarray, "*grid"], table: pd.DataFrame, path: Path) -> None:
@@ -171,11 +172,10 @@ def _refuse_nameless(values: Int[np.ndarray, "*grid"], table: pd.DataFrame, path
         raise InputError(f"{path}: label {_list(listed)} has no name in its table; the table is of another segmentation, or needs a row")
 
 
-def _choose(table: pd.DataFrame, rois: Sequence[str], path: Path) -> pd.DataFrame:
+def _refuse_unknown(table: pd.DataFrame, rois: Sequence[str], path: Path) -> None:
     missing = [roi for roi in rois if roi not in set(table["name"])]
     if missing:
         raise InputError(f"{path}: has no region {_list(missing)}; its table names {_list(list(table['name']))}")
-    return table[table["name"].isin(rois)] if rois else table
 
 
 def _list(names: Sequence[str]) -> str:

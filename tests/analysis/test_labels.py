@@ -149,8 +149,7 @@ def test_surface_labels_of_both_formats(tmp_path: Path) -> None:
         ("V1", "L", [1]),
         ("FFA", "L", [2, 3]),
     ]
-    with pytest.raises(InputError, match="no voxel has the label of absent"):
-        read_regions(annotation, tmp_path, ["absent"])
+    assert read_regions(annotation, tmp_path, ["absent"]) == []  # it may be in the other hemisphere
 
 
 def test_bad_surface_labels_are_refused(tmp_path: Path) -> None:

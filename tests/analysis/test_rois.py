@@ -133,7 +133,7 @@ def test_regions_that_cannot_be_used_are_refused(tmp_path: Path, measured: Measu
     with pytest.raises(InputError, match=r"give either --masks or --labels, not both"):
         average(measured, stimuli, tmp_path / "rois", "--labels", path, "--masks", tmp_path)
     write_mask(tmp_path, "sub-01_label-FFA", [1])
-    with pytest.raises(InputError, match=r"has no mask of PPA; masks there: FFA"):
+    with pytest.raises(InputError, match=r"has no region PPA; regions there: FFA"):
         average(measured, stimuli, tmp_path / "rois", "--masks", tmp_path, "--roi", "PPA")
     values = np.zeros((3, 3, 3))
     values[0, 0, :] = (1, 2, 3)
@@ -162,11 +162,10 @@ def make_betas(
 
 def make_surface(side: str, ids: Sequence[str] = ("a", "b"), vertices: int = 9) -> RunBetas:
     """Return one hemisphere's responses; the first vertex is on the medial wall."""
-    mask = np.arange(VOXELS) < vertices - 1
-    betas = make_betas(f"sub-01_task-main_run-01_hemi-{side}_space-fsaverage5", mask, ids)
-    object.__setattr__(betas, "mask", np.arange(vertices) > 0)
-    object.__setattr__(betas, "grid", Grid((vertices,), np.eye(4)))
-    return betas
+    effects = np.random.default_rng(vertices).standard_normal((len(ids), vertices - 1)).astype(np.float32)
+    stimuli = pd.DataFrame({"stim_id": list(ids), "events": 1, "duration": 1.0})
+    stem = f"sub-01_task-main_run-01_hemi-{side}_space-fsaverage5"
+    return RunBetas(stem, stimuli, effects, np.ones_like(effects), np.arange(vertices) > 0, Grid((vertices,), np.eye(4)))
 
 
 def make_patch(side: str, vertices: Sequence[int], size: int = 9) -> Region:
