@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any
 
+from analysis.sidecars import find_applicable, parse_entities
 from protocols.tables import read_json
 
 _EXTENSION = re.compile(r"\.(nii\.gz|nii|func\.gii|label\.gii|shape\.gii|gii|annot|tsv\.gz|tsv|npy|json)$")
@@ -20,9 +20,8 @@ class BidsName:
 
     @classmethod
     def parse(cls, file_name: str) -> "BidsName":
-        """Read a name; parts without a dash before the last are no entities and are left out."""
-        *parts, suffix = strip_extension(file_name).split("_")
-        return cls(dict(part.split("-", 1) for part in parts if "-" in part), suffix)
+        """Read a name; what is no entity is left out."""
+        return cls(parse_entities(file_name), strip_extension(file_name).rsplit("_", maxsplit=1)[-1])
 
     def get(self, entity: str) -> str | None:
         """Return an entity's label; None where the name lacks it."""
@@ -31,10 +30,6 @@ class BidsName:
     def agrees(self, other: "BidsName", entities: tuple[str, ...]) -> bool:
         """Say whether two names have the same labels of `entities`, as far as both have them."""
         return all(self.entities[name] == other.entities[name] for name in entities if name in self.entities and name in other.entities)
-
-    def describes(self, other: "BidsName") -> bool:
-        """Say whether a sidecar of this name is about a file of the other: the same suffix, and no entity that it lacks."""
-        return self.suffix == other.suffix and self.entities.items() <= other.entities.items()
 
 
 def strip_extension(file_name: str) -> str:
@@ -50,9 +45,9 @@ def name_sidecar(path: Path) -> Path:
 def read_sidecar(path: Path) -> dict[str, Any]:
     """Return what the JSON sidecars in a file's folder say of it, the most specific last (BIDS' inheritance within a folder)."""
     own = BidsName.parse(path.name)
-    shared = [one for one in path.parent.glob(f"*_{escape(own.suffix)}.json") if BidsName.parse(one.name).describes(own)]
+    shared = [one for one in find_applicable(path.parent, Path(), own.entities, f"{own.suffix}.json") if one.name != f"{own.suffix}.json"]
     values: dict[str, Any] = {}
-    for sidecar in sorted({*shared, name_sidecar(path)}, key=lambda one: (len(BidsName.parse(one.name).entities), one.name)):
+    for sidecar in dict.fromkeys([*shared, name_sidecar(path)]):
         if sidecar.is_file():
             values |= read_json(sidecar, "copy it again")
     return values

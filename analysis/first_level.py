@@ -14,6 +14,7 @@ from analysis.dataset import Run
 from analysis.design import Design, DesignSettings
 from analysis.extract import RunSeries
 from analysis.glm import fit_run, weigh_columns
+from analysis.hrf import HrfModel
 from analysis.images import Grid, intersect
 from analysis.map_contrasts import MapContrast
 from analysis.noise import NoiseModel
@@ -51,12 +52,15 @@ class RunModel:
         The design with a regressor per condition; None without contrasts.
     kept
         Volumes that take part.
+    hrf
+        The hemodynamic response function.
     """
 
     run: Run
     stimuli: tuple[Design, pd.DataFrame] | None
     conditions: Design | None
     kept: Bool[np.ndarray, " volumes"]
+    hrf: HrfModel
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A RoiTable and contrasts in, a GroupResult out: estimates that hold for new people and new images, and what may be claimed."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,13 +58,15 @@ class GroupResult:
 
 
 def analyze(table: RoiTable, question: Question) -> GroupResult:
-    """Test every contrast in every ROI that has its images, and decide what may be claimed.
+    """Test every contrast in every ROI that has its images, and decide what may be claimed: nothing from a circular table.
 
     Raises
     ------
     InputError
         When a contrast names a condition that the table lacks, applies to no ROI, or a set has a single image.
     """
+    if table.circular:
+        question = dataclasses.replace(question, planned=False)
     responses = average_runs(table)
     gate, wins, notes = _test_specificity(responses, question)
     rows = gate + [row for contrast in question.contrasts for row in _test_contrast(responses, contrast, question.planned, table.where)]
@@ -75,12 +78,13 @@ def analyze(table: RoiTable, question: Question) -> GroupResult:
         "title": question.title,
         "alpha": question.alpha,
         "planned": question.planned,
+        "circular": table.circular,
         "subjects": responses.subjects,
         "rois": list(responses.by_roi),
         "targeted_rois": responses.targets,
         "images": {str(condition): int(count) for condition, count in responses.images["condition"].value_counts(sort=False).items()},
         "own_wins": wins,
-        "notes": [*responses.notes, *notes, *_note_small(len(responses.subjects))],
+        "notes": [*responses.notes, *notes, *_note_circular(table), *_note_small(len(responses.subjects))],
     }
     return GroupResult(tests[list(COLUMNS)], tabulate_matrix(responses), summary)
 
@@ -172,6 +176,12 @@ def _row(name: str, expression: str, family: str, roi: str, effect: Effect, plan
         "images": effect.images,
         "planned": planned,
     }
+
+
+def _note_circular(table: RoiTable) -> Sequence[str]:
+    if not table.circular:
+        return []
+    return ["circular: data that chose a region, a model or a ceiling also test it (roi_table.json says which); effects are too large"]
 
 
 def _note_small(subjects: int) -> Sequence[str]:

@@ -54,7 +54,7 @@ def group(
     _print_tests(result)
     for note in result.summary["notes"]:
         typer.echo(f"note: {note}")
-    exploratory = "" if question.planned else " (exploratory)"
+    exploratory = "" if result.summary["planned"] else " (exploratory)"
     typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
 
 

@@ -13,18 +13,19 @@ import pandas as pd
 from jaxtyping import Int
 
 from analysis.bids_name import BidsName, strip_extension
-from analysis.images import Grid, load_image, read_array, read_grid
+from analysis.images import Grid, read_array, read_grid
+from analysis.sidecars import find_applicable, parse_entities
+from analysis.surface import read_labels
 from protocols.errors import InputError
 from protocols.roi_table import BOTH
 from protocols.tables import Columns, read_tsv
 
 TABLE = "dseg.tsv"
 TABLE_COLUMNS: Columns = {"index": "integer", "name": "text"}
-NONE = -1  # the label of what belongs to no region, once read
+NONE = 0  # the label of what belongs to no region
 VOLUMES = (".nii.gz", ".nii")
 SURFACES = (".label.gii", ".annot")
 _MOST_NAMED = 8
-_NAMELESS = ("unknown", "???", "")  # FreeSurfer's names of what belongs to no region
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,20 @@ def find_segmentations(place: Path, subject: str) -> list[Path]:
 def read_regions(path: Path, root: Path, rois: Sequence[str] = ()) -> list[Region]:
     """Return the regions of a segmentation in order of the table; of these only `rois`, where any are named.
 
+    A region that a surface's table names may be in the other hemisphere alone; a volume has every one.
+
     Raises
     ------
     InputError
         When a value is no whole number, a label has no name, a name no voxel, or a name stands there twice.
     """
-    values, grid, table = _read_surface(path) if path.name.endswith(SURFACES) else _read_volume(path, root)
-    if path.name.endswith(SURFACES) and not rois:  # a color table lists more than an atlas has on this side
-        table = table[table["index"].isin(np.unique(values))]
+    surface = path.name.endswith(SURFACES)
+    values, grid, table = _read_surface(path) if surface else _read_volume(path, root)
     _refuse_nameless(values, table, path)
-    wanted = _choose(table, rois, path)
+    _refuse_unknown(table, rois, path)
+    wanted = table[table["name"].isin(rois)] if rois else table
+    if surface:  # a color table lists what the other hemisphere has
+        wanted = wanted[wanted["index"].isin(np.unique(values))]
     flat = values.ravel()
     regions = [
         Region(str(row["name"]), str(row["hemisphere"]), np.flatnonzero(flat == row["index"]), grid, path)
@@ -99,26 +104,6 @@ def find_hemisphere(path: Path) -> str:
     return told
 
 
-def read_labels(path: Path) -> tuple[Int[np.ndarray, " vertices"], dict[int, str]]:
-    """Read a surface's labels, GIFTI or FreeSurfer's annotation: one per vertex, below 0 for none, and the table of names.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read.
-    """
-    import nibabel.freesurfer
-
-    try:
-        if path.name.endswith(".annot"):
-            values, _, listed = nibabel.freesurfer.read_annot(path)
-            return values.astype(np.int64), {index: name.decode() for index, name in enumerate(listed)}
-        image = load_image(path)
-        return image.agg_data().astype(np.int64), image.labeltable.get_labels_as_dict()
-    except (OSError, ValueError, EOFError, IndexError) as problem:
-        raise InputError(f"{path}: not a readable surface annotation ({problem}); copy it again") from None
-
-
 def refuse_other_grid(path: Path, own: Grid, grid: Grid, of: str) -> None:
     """Refuse a region on another grid than the data `of`.
 
@@ -127,9 +112,9 @@ def refuse_other_grid(path: Path, own: Grid, grid: Grid, of: str) -> None:
     InputError
         Saying how they differ.
     """
-    if not own.matches(grid):
-        what = f"shape {own.shape} against {grid.shape}" if own.shape != grid.shape else "the same shape, another affine"
-        raise InputError(f"{path}: is not on the grid of {of} ({what}); resample it yourself and look at the result")
+    difference = own.describe_difference(grid)
+    if difference:
+        raise InputError(f"{path}: is not on the grid of {of} ({difference}); resample it yourself and look at the result")
 
 
 def _read_owner(folder: str) -> str | None:
@@ -138,13 +123,8 @@ def _read_owner(folder: str) -> str | None:
 
 def _read_surface(path: Path) -> tuple[Int[np.ndarray, " vertices"], Grid, pd.DataFrame]:
     values, names = read_labels(path)
-    none = {index for index, name in names.items() if name.lower() in _NAMELESS} | ({0} - set(names))
-    rows = [(index, name, find_hemisphere(path)) for index, name in names.items() if index not in none]
-    table = pd.DataFrame(rows, columns=["index", "name", "hemisphere"])
-    repeated = table.loc[table.duplicated("name"), "name"]
-    if len(repeated):
-        raise InputError(f"{path}: two of its labels are called {repeated.iloc[0]!r}; give each its own name")
-    return np.where((values < 0) | np.isin(values, list(none)), NONE, values), Grid((len(values),), np.eye(4)), table
+    rows = [(index, name, find_hemisphere(path)) for index, name in names.items()]
+    return values, Grid((len(values),), np.eye(4)), pd.DataFrame(rows, columns=["index", "name", "hemisphere"])
 
 
 def _read_volume(path: Path, root: Path) -> tuple[Int[np.ndarray, "x y z"], Grid, pd.DataFrame]:
@@ -153,14 +133,14 @@ def _read_volume(path: Path, root: Path) -> tuple[Int[np.ndarray, "x y z"], Grid
         raise InputError(f"{path}: has {values.ndim} dimensions, expected 3; a segmentation has one label per voxel")
     if not (np.isfinite(values).all() and (values == np.round(values)).all() and (values >= 0).all()):
         raise InputError(f"{path}: holds other values than whole numbers from 0; it was interpolated, or is a map of probabilities")
-    return np.where(values == 0, NONE, values).astype(np.int64), read_grid(path), _read_table(path, root)
+    return values.astype(np.int64), read_grid(path), _read_table(path, root)
 
 
 def _read_table(path: Path, root: Path) -> pd.DataFrame:
     """Read the names of a segmentation, `index name` and perhaps `hemisphere`."""
     file = _find_table(path, root)
     table = read_tsv(file, TABLE_COLUMNS)
-    table = table[table["index"] != 0].reset_index(drop=True)  # the background, which some tables list
+    table = table[table["index"] != NONE].reset_index(drop=True)  # some tables list the background
     table["hemisphere"] = table["hemisphere"].fillna(BOTH) if "hemisphere" in table else BOTH
     unknown = table["hemisphere"][~table["hemisphere"].isin(("L", "R", BOTH))]
     if len(unknown):
@@ -173,18 +153,14 @@ def _read_table(path: Path, root: Path) -> pd.DataFrame:
 
 
 def _find_table(path: Path, root: Path) -> Path:
-    """Return the table of a segmentation: the nearest that its name allows, from the file's folder up to `root`."""
-    own = BidsName.parse(path.name)
-    beside = path.with_name(strip_extension(path.name) + ".tsv")
-    if beside.is_file():
-        return beside
-    for folder in (path.parent, *path.parent.parents):
-        fitting = [one for one in sorted(folder.glob(f"*{TABLE}")) if BidsName.parse(one.name).describes(own)]
-        if fitting:
-            return max(fitting, key=lambda one: len(BidsName.parse(one.name).entities))
-        if folder in (root, folder.parent) or (root.is_file() and folder == root.parent):
-            break
-    raise InputError(f"{path}: has no table of names; write {beside.name} with the columns index and name beside it")
+    """Return the table of a segmentation: its own, or else the one that it inherits from the nearest folder up to `root`."""
+    top = root if root.is_dir() else root.parent
+    own = path.with_name(strip_extension(path.name) + ".tsv")
+    inherited = find_applicable(top, path.parent.relative_to(top), parse_entities(path.name), TABLE)
+    found = [own] if own.is_file() else inherited[-1:]
+    if not found:
+        raise InputError(f"{path}: has no table of names; write {own.name} with the columns index and name beside it")
+    return found[0]
 
 
 def _refuse_nameless(values: Int[np.ndarray, "*grid"], table: pd.DataFrame, path: Path) -> None:
@@ -196,11 +172,10 @@ def _refuse_nameless(values: Int[np.ndarray, "*grid"], table: pd.DataFrame, path
         raise InputError(f"{path}: label {_list(listed)} has no name in its table; the table is of another segmentation, or needs a row")
 
 
-def _choose(table: pd.DataFrame, rois: Sequence[str], path: Path) -> pd.DataFrame:
+def _refuse_unknown(table: pd.DataFrame, rois: Sequence[str], path: Path) -> None:
     missing = [roi for roi in rois if roi not in set(table["name"])]
     if missing:
         raise InputError(f"{path}: has no region {_list(missing)}; its table names {_list(list(table['name']))}")
-    return table[table["name"].isin(rois)] if rois else table
 
 
 def _list(names: Sequence[str]) -> str:

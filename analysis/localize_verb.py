@@ -89,21 +89,23 @@ def _plan(glm: Path, contrasts: Sequence[str], settings: "LocalizerSettings") ->
 def _locate(task: _Task, parcels: Path, settings: "LocalizerSettings", index: "FolderIndex", folder: Path) -> list[tuple[Any, ...]]:
     """Choose one subject's voxels, write a mask for each parcel and fold, and return their rows of the table."""
     from analysis.lineage import unite
-    from analysis.localizer import list_choosers, locate, plan_folds, read_contrast
+    from analysis.localizer import list_choosers, locate, plan_folds, read_contrast, split_hemispheres
     from analysis.localizer_files import write_mask
     from analysis.roi_sources import RoiSource, find_candidates
     from protocols.run_name import RunName
 
     candidates = find_candidates(RoiSource(labels=parcels, rois=task.rois), task.subject, [file.name for file in task.files], index)
-    contrasts = [read_contrast(file) for file in task.files]
-    folds = plan_folds([RunName.parse(file.name) for file in task.files], settings.scheme)
     earlier = {(one.region.name, one.region.hemisphere): one.scans for one in candidates}
+    how = {"Contrast": task.label, "Scheme": settings.scheme, "TopPercent": settings.top_percent}
     rows = []
-    for found in locate(contrasts, [one.region for one in candidates], folds, settings.top_percent):
-        parcel = found.parcel
-        scans = unite([*list_choosers(contrasts, found.fold), *earlier[parcel.name, parcel.hemisphere]])
-        how = {"Contrast": task.label, "Scheme": settings.scheme, "TopPercent": settings.top_percent}
-        label = write_mask(found, [contrasts[run].file for run in found.fold.runs], scans, how, folder)
-        counts = (len(found.fold.runs), found.modelled, len(found.voxels), found.lowest_t)
-        rows.append((task.subject, label, parcel.hemisphere, task.label, found.fold.label, *counts))
+    for side, files in split_hemispheres(task.files).items():
+        contrasts = [read_contrast(file) for file in files]
+        folds = plan_folds([RunName.parse(file.name) for file in files], settings.scheme)
+        own = [one.region for one in candidates if side in (None, one.region.hemisphere)]
+        for found in locate(contrasts, own, folds, settings.top_percent):
+            hemisphere = found.parcel.hemisphere
+            scans = unite([*list_choosers(contrasts, found.fold), *earlier[found.parcel.name, hemisphere]])
+            label = write_mask(found, [files[run] for run in found.fold.runs], scans, how, folder)
+            counts = (len(found.fold.runs), found.modelled, len(found.voxels), found.lowest_t)
+            rows.append((task.subject, label, hemisphere, task.label, found.fold.label, *counts))
     return rows

@@ -17,12 +17,14 @@ from analysis.bids_name import BidsName, name_sidecar, read_sidecar
 from analysis.images import Grid, read_array, read_grid
 from analysis.labels import Region, refuse_other_grid
 from analysis.lineage import SCAN, Scan, read_chosen
+from analysis.surface import read_maps
 from protocols.config import config
 from protocols.errors import InputError
 from protocols.run_name import RunName
 
 Scheme = Literal["all", "odd-even", "leave-run-out"]
-EFFECT, VARIANCE = "stat-effect_statmap.nii.gz", "stat-variance_statmap.nii.gz"
+EFFECT, VARIANCE = "_stat-effect_statmap.", "_stat-variance_statmap."
+SURFACE = ".func.gii"
 
 
 @config
@@ -78,7 +80,8 @@ def find_contrast_files(folder: Path, label: str) -> dict[str, list[Path]]:
     InputError
         When there are none; the labels that are there are named.
     """
-    listed = [path for path in sorted(folder.glob(f"sub-*/**/*_run-*_contrast-*_{EFFECT}")) if BidsName.parse(path.name).get("run")]
+    maps = sorted(folder.glob(f"sub-*/**/*_run-*_contrast-*{EFFECT}*"))
+    listed = [path for path in maps if path.name.endswith((".nii.gz", SURFACE))]
     found: dict[str, list[Path]] = {}
     for path in listed:
         name = BidsName.parse(path.name)
@@ -88,6 +91,14 @@ def find_contrast_files(folder: Path, label: str) -> dict[str, list[Path]]:
         labels = sorted({str(BidsName.parse(path.name).get("contrast")) for path in listed})
         raise InputError(f"{folder}: has no maps of single runs of contrast {label!r}; contrasts there: {', '.join(labels) or 'none'}")
     return {subject: sorted(paths, key=_order) for subject, paths in found.items()}
+
+
+def split_hemispheres(files: Sequence[Path]) -> dict[str | None, list[Path]]:
+    """Return a subject's files by hemisphere: L and R on surfaces, None for volumes."""
+    found: dict[str | None, list[Path]] = {}
+    for file in files:
+        found.setdefault(BidsName.parse(file.name).get("hemi"), []).append(file)
+    return found
 
 
 def read_contrast(file: Path) -> RunContrast:
@@ -101,10 +112,10 @@ def read_contrast(file: Path) -> RunContrast:
     values = read_sidecar(file)
     where = name_sidecar(file)
     scan = Scan.from_json(values[SCAN], f"{where}: {SCAN}") if SCAN in values else Scan.of(RunName.parse(file.name))
-    variance, grid = file.with_name(file.name.replace(EFFECT, VARIANCE)), read_grid(file)
-    refuse_other_grid(variance, read_grid(variance), grid, file.name)
-    maps = [read_array(path).ravel().astype(np.float64) for path in (file, variance)]
-    return RunContrast(file, scan, maps[0], maps[1], grid, read_chosen(values, where) or ())
+    variance = file.with_name(file.name.replace(EFFECT, VARIANCE))
+    (effects, grid), (variances, other) = (_read_map(path) for path in (file, variance))
+    refuse_other_grid(variance, other, grid, file.name)
+    return RunContrast(file, scan, effects, variances, grid, read_chosen(values, where) or ())
 
 
 def plan_folds(names: Sequence[RunName], scheme: Scheme) -> list[Fold]:
@@ -171,6 +182,13 @@ def select_top(t: Float[np.ndarray, " voxels"], top_percent: float) -> Int[np.nd
 def list_choosers(contrasts: Sequence[RunContrast], fold: Fold) -> list[Scan]:
     """Return the scans that a fold's voxels were chosen from: its runs', and those that chose their models."""
     return [scan for run in fold.runs for scan in (contrasts[run].scan, *contrasts[run].chosen)]
+
+
+def _read_map(file: Path) -> tuple[Float[np.ndarray, " voxels"], Grid]:
+    if file.name.endswith(SURFACE):
+        rows = read_maps(file)
+        return rows[0].astype(np.float64), Grid((rows.shape[1],), np.eye(4))
+    return read_array(file).ravel().astype(np.float64), read_grid(file)
 
 
 def _order(path: Path) -> tuple[str, int]:

@@ -14,11 +14,13 @@ from analysis.derivatives import write_description
 from analysis.images import save_image
 from analysis.lineage import SOURCES, Scan, write_chosen
 from analysis.localizer import Located
+from analysis.surface import write_maps
 from protocols.errors import InputError
 from protocols.roi_table import BOTH
 from protocols.tables import Columns, write_text, write_tsv
 
 TABLE = "localizer.tsv"
+_NOT_IN_BIDS = (TABLE, "*_hemi-*_mask.*")
 COLUMNS: Columns = {
     "subject": "text",
     "roi": "text",
@@ -45,15 +47,19 @@ def write_mask(found: Located, maps: Sequence[Path], scans: Sequence[Scan], how:
     parcel, name = found.parcel, BidsName.parse(maps[0].name)
     label = re.sub("[^0-9A-Za-z]", "", parcel.name)  # a BIDS label
     side, space = parcel.hemisphere, name.get("space")
-    entities = (f"sub-{name.get('sub')}", f"hemi-{side}" if side != BOTH else "", f"space-{space}" if space else "")
+    entities = (f"sub-{name.get('sub')}_task-{name.get('task')}", f"hemi-{side}" if side != BOTH else "", f"space-{space}" if space else "")
     stem = "_".join(part for part in (*entities, f"label-{label}", f"desc-{found.fold.label}") if part)
-    path = root / f"sub-{name.get('sub')}" / "func" / f"{stem}_mask.nii.gz"
+    path = root / f"sub-{name.get('sub')}" / "func" / f"{stem}_mask{'.nii.gz' if len(parcel.grid.shape) == 3 else '.func.gii'}"
     if path.exists():
         raise InputError(f"{parcel.path}: two parcels are called {label} once names hold letters and digits only; rename one")
     mask = np.zeros(int(np.prod(parcel.grid.shape)), dtype=np.uint8)
     mask[found.voxels] = 1
-    save_image(mask.reshape(parcel.grid.shape), parcel.grid.affine, path)
+    if len(parcel.grid.shape) == 3:
+        save_image(mask.reshape(parcel.grid.shape), parcel.grid.affine, path)
+    else:
+        write_maps(np.ones((1, len(found.voxels)), dtype=np.float32), mask > 0, side, path)
     values = {"Type": "ROI", "Parcel": parcel.name, **how, "LowestT": found.lowest_t, SOURCES: [one.name for one in maps]}
+    values |= {"SpatialReference": maps[0].name}
     write_text(json.dumps({"format_version": 1, **values, **write_chosen(scans)}, indent=2) + "\n", name_sidecar(path))
     return label
 
@@ -61,4 +67,7 @@ def write_mask(found: Located, maps: Sequence[Path], scans: Sequence[Scan], how:
 def write_localizer(table: pd.DataFrame, folder: Path) -> None:
     """Write the table of masks and the description of the derivative."""
     write_description(folder, "voxdrive functional localizer", "analysis localize")
+    ignored = folder / ".bidsignore"
+    lines = ignored.read_text(encoding="utf-8") if ignored.is_file() else ""
+    write_text(lines + "\n".join(_NOT_IN_BIDS) + "\n", ignored)
     write_tsv(table, folder / TABLE)

@@ -153,7 +153,7 @@ def to_ceiling(reliability: Estimate) -> Estimate:
 
 def _center_runs(responses: Float[np.ndarray, "images runs"]) -> Float[np.ndarray, "images runs"]:
     """Remove runs' means where every image is in every run."""
-    return responses if np.isnan(responses).any() else responses - responses.mean(axis=0)
+    return responses if not len(responses) or np.isnan(responses).any() else responses - responses.mean(axis=0)
 
 
 def _draw(images: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resamples images"]:

@@ -58,7 +58,7 @@ def plan_runs(files: Sequence[Path], source: RoiSource, further: Sequence[Path],
         own = {name: parts for name, parts in runs.items() if name.subject == subject}
         candidates = find_candidates(source, subject, [file.name for parts in own.values() for file in parts], index)
         for name, parts in own.items():
-            scan = read_scan(parts[0])
+            scan = identify_scan(parts[0])
             chosen = [choose_candidates(candidates, scan, file.name) for file in parts]
             regions = tuple(tuple(one.region for one in taken) for taken, _ in chosen)
             scans = tuple((one.region.name, one.scans) for taken, _ in chosen for one in taken)
@@ -101,7 +101,7 @@ def collect_choices(planned: Sequence[PlannedRun]) -> dict[str, tuple[Scan, ...]
     return {roi: unite(scan for run in planned for name, scans in run.chosen if name == roi for scan in scans) for roi in regions}
 
 
-def read_scan(file: Path) -> Scan:
+def identify_scan(file: Path) -> Scan:
     """Return which scan a derivative of one run is of: as its sidecar says, or by its name."""
     values = read_sidecar(file)
     if SCAN in values:

@@ -11,12 +11,14 @@ import numpy as np
 
 from analysis.bids_name import BidsName
 from analysis.circularity import Choice, Circularity, choose
-from analysis.images import read_grid, read_mask
+from analysis.images import Grid, read_grid, read_mask
 from analysis.labels import SURFACES, Region, find_hemisphere, find_segmentations, read_regions
 from analysis.lineage import FolderIndex, Scan, trace
+from analysis.surface import read_maps
 from protocols.errors import InputError
 from protocols.roi_table import BOTH
 
+_MASKS = ("_mask.nii.gz", "_mask.nii", "_mask.func.gii", "_mask.shape.gii")
 _SAME = ("space", "res", "den", "hemi")  # a file of another of these is not meant for the data
 
 
@@ -63,15 +65,16 @@ def find_candidates(source: RoiSource, subject: str, files: Iterable[str], index
     fitting = [path for path in paths if any(_fits(path, name) for name in names)]
     if not fitting:
         spaces = sorted({BidsName.parse(path.name).get("space") or "(none)" for path in paths})
-        raise InputError(f"{source.root}: no region of sub-{subject} is in the space of {names[0].get('space')}; spaces there: {spaces}")
+        wanted = names[0].get("space") or "(none)"
+        raise InputError(f"{source.root}: no region of sub-{subject} is in space {wanted}; spaces there: {', '.join(spaces)}")
     candidates = []
     for path in fitting:
         regions = read_regions(path, source.root, source.rois) if source.labels else [_read_mask(path)]
         scans = trace(path, source.root, index)
         candidates += [Candidate(region, scans) for region in regions]
-    if source.labels is None and source.rois:
-        return _keep_named(candidates, source)
-    return candidates
+    if not candidates:
+        raise InputError(f"{source.root}: holds no region of sub-{subject}; name another segmentation")
+    return _keep_named(candidates, source) if source.rois else candidates
 
 
 def choose_candidates(candidates: Sequence[Candidate], tested: Scan, file: str) -> tuple[list[Candidate], list[Circularity]]:
@@ -103,7 +106,8 @@ def choose_candidates(candidates: Sequence[Candidate], tested: Scan, file: str) 
 
 
 def _find_masks(folder: Path, subject: str) -> list[Path]:
-    found = [path for path in sorted((folder / f"sub-{subject}").glob("**/*_mask.nii*")) if BidsName.parse(path.name).get("label")]
+    files = [path for path in sorted((folder / f"sub-{subject}").glob("**/*_mask.*")) if path.name.endswith(_MASKS)]
+    found = [path for path in files if BidsName.parse(path.name).get("label")]
     if not found:
         raise InputError(
             f"{folder}: has no masks of sub-{subject} (sub-{subject}/**/*_label-ROI_mask.nii.gz); name their folder with --masks"
@@ -112,16 +116,23 @@ def _find_masks(folder: Path, subject: str) -> list[Path]:
 
 
 def _read_mask(path: Path) -> Region:
-    name, grid = BidsName.parse(path.name), read_grid(path)
-    mask = read_mask(path, grid, path)
-    return Region(str(name.get("label")), name.get("hemi") or BOTH, np.flatnonzero(mask), grid, path)
+    name = BidsName.parse(path.name)
+    if path.name.endswith(".gii"):
+        values = read_maps(path)[0]
+        side, grid, mask = find_hemisphere(path), Grid(values.shape, np.eye(4)), values > 0
+        if not mask.any():
+            raise InputError(f"{path}: is empty; make the mask again")
+    else:
+        side, grid = name.get("hemi") or BOTH, read_grid(path)
+        mask = read_mask(path, grid, path)
+    return Region(str(name.get("label")), side, np.flatnonzero(mask), grid, path)
 
 
 def _keep_named(candidates: list[Candidate], source: RoiSource) -> list[Candidate]:
     names = list(dict.fromkeys(candidate.region.name for candidate in candidates))
     missing = [roi for roi in source.rois if roi not in names]
     if missing:
-        raise InputError(f"{source.root}: has no mask of {', '.join(missing)}; masks there: {', '.join(names)}")
+        raise InputError(f"{source.root}: has no region {', '.join(missing)}; regions there: {', '.join(names)}")
     return [candidate for candidate in candidates if candidate.region.name in source.rois]
 
 

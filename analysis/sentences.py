@@ -17,6 +17,8 @@ def answer_question(result: GroupResult) -> str:
 
     It says no more than the `claimed` column does.
     """
+    if result.summary.get("circular"):
+        return f"circular, so nothing is claimed: data that chose a region also test it ({_count_data(result)})"
     if not result.summary["planned"]:
         return f"exploratory, so nothing is claimed: these contrasts were not planned ({_count_data(result)})"
     primary = result.tests[result.tests["family"] == PRIMARY]

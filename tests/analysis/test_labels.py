@@ -9,7 +9,7 @@ from nibabel.freesurfer import write_annot
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable
 
 from analysis.images import Grid
-from analysis.labels import find_hemisphere, find_segmentations, read_labels, read_regions, refuse_other_grid
+from analysis.labels import find_hemisphere, find_segmentations, read_regions, refuse_other_grid
 from protocols.errors import InputError
 
 SHAPE = (4, 3, 2)
@@ -145,26 +145,17 @@ def test_surface_labels_of_both_formats(tmp_path: Path) -> None:
     colors = np.array([[0, 0, 0, 0, 0], [200, 10, 10, 0, 0], [10, 200, 10, 0, 0], [10, 10, 200, 0, 0]])
     annotation = tmp_path / "lh.atlas.annot"
     write_annot(annotation, np.array([-1, 1, 2, 2, 0]), colors, ["Unknown", "V1", "FFA", "absent"], fill_ctab=True)
-    labels, names = read_labels(annotation)
-    assert (labels.tolist(), names) == ([-1, 1, 2, 2, -1], {0: "Unknown", 1: "V1", 2: "FFA", 3: "absent"})
     assert [(one.name, one.hemisphere, one.voxels.tolist()) for one in read_regions(annotation, tmp_path)] == [
         ("V1", "L", [1]),
         ("FFA", "L", [2, 3]),
     ]
-    with pytest.raises(InputError, match="no voxel has the label of absent"):
-        read_regions(annotation, tmp_path, ["absent"])
+    assert read_regions(annotation, tmp_path, ["absent"]) == []  # it may be in the other hemisphere
 
 
 def test_bad_surface_labels_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "hemi-L_dseg.label.gii"
     with pytest.raises(InputError, match=r"label 4 \(1 vertices\) has no name in its table"):
         read_regions(write_gifti(path, [0, 3, 4], {3: "FFA"}), tmp_path)
-    with pytest.raises(InputError, match=r"two of its labels are called 'FFA'"):
-        read_regions(write_gifti(path, [0, 3, 4], {3: "FFA", 4: "FFA"}), tmp_path)
-    write_annot(tmp_path / "lh.atlas.annot", np.array([0, 1, 1]), np.array([[0, 0, 0, 0, 0], [9, 8, 7, 0, 0]]), ["Unknown", "V1"], True)
-    (tmp_path / "lh.atlas.annot").write_bytes((tmp_path / "lh.atlas.annot").read_bytes()[:20])
-    with pytest.raises(InputError, match=r"lh.atlas.annot: not a readable surface annotation"):
-        read_labels(tmp_path / "lh.atlas.annot")
     with pytest.raises(InputError, match=r"atlas.label.gii: its name tells no hemisphere; call it hemi-L_... or lh...."):
         find_hemisphere(tmp_path / "atlas.label.gii")
 

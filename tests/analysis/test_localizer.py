@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -89,7 +91,7 @@ def test_planted_voxels_are_found_and_their_effect_is_right(tmp_path: Path, stim
     assert "FFA: 6 of 60 voxels (median)" in printed
     assert "wrote" in printed
     assert "8 masks, 2 subjects, scheme leave-run-out" in printed
-    path = tmp_path / "masks" / "sub-02" / "func" / "sub-02_space-native_label-FFA_desc-leaverun03_mask.nii.gz"
+    path = tmp_path / "masks" / "sub-02" / "func" / "sub-02_task-main_space-native_label-FFA_desc-leaverun03_mask.nii.gz"
     assert read_voxels(path) == list(PLANTED)
     names = [name for name in measured.bolds if name.subject == "02" and name.run != 3]
     scans = [Scan.from_json(describe_scan(name, measured.bolds[name]), "") for name in names]
@@ -122,6 +124,15 @@ def test_on_noise_the_circular_analysis_has_an_effect_and_is_refused(tmp_path: P
     effects = find_effects(tmp_path / "rois").groupby("subject").mean()
     assert effects.mean() > 5 * effects.std() / np.sqrt(len(effects))
     assert effects.min() > 0.3
+
+
+def test_masks_pass_the_bids_validator(tmp_path: Path, stimuli: Path) -> None:
+    measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=2), effect=8.0, seed=1)
+    localize(measured, write_parcels(tmp_path / "parcels"), tmp_path / "masks", "odd-even")
+    command = [Path(sys.executable).with_name("bids-validator-deno"), "--json", tmp_path / "masks"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
 
 
 def test_an_independent_localizer_serves_every_run(tmp_path: Path, stimuli: Path) -> None:
@@ -171,10 +182,10 @@ def test_folds_that_were_tampered_with_are_found(tmp_path: Path, stimuli: Path, 
     measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=2), effect=0.0, seed=7)
     localize(measured, write_parcels(tmp_path / "parcels"), tmp_path / "masks", "odd-even")
     func = tmp_path / "masks" / "sub-01" / "func"
-    odd, even = (func / f"sub-01_space-native_label-FFA_desc-{label}_mask" for label in ("odd", "even"))
+    odd, even = (func / f"sub-01_task-main_space-native_label-FFA_desc-{label}_mask" for label in ("odd", "even"))
     if fault == "sidecars lost":
         odd.with_suffix(".json").unlink()
-        message = r"ROI FFA LR \(.*\) was chosen from sub-01_task-main_run-02"  # by provenance.json of both folders, odd is from all runs
+        message = r"ROI FFA LR \(.*\) was chosen from sub-01_task-main_run-02"  # by its name the mask of odd runs is from all
     else:  # one fold for all runs, with the other's name
         odd.with_name(odd.name + ".nii.gz").unlink()
         odd.with_suffix(".json").unlink()
@@ -189,7 +200,7 @@ def test_sessions_have_folds_of_their_own(tmp_path: Path, stimuli: Path) -> None
     measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=2, sessions=("a", "b")), effect=8.0, seed=8)
     localize(measured, write_parcels(tmp_path / "parcels"), tmp_path / "masks", "leave-run-out")
     folds = sorted(path.name for path in (tmp_path / "masks" / "sub-01" / "func").glob("*.nii.gz"))
-    assert folds == [f"sub-01_space-native_label-FFA_desc-leaveses{ses}run0{run}_mask.nii.gz" for ses in "ab" for run in (1, 2)]
+    assert folds == [f"sub-01_task-main_space-native_label-FFA_desc-leaveses{ses}run0{run}_mask.nii.gz" for ses in "ab" for run in (1, 2)]
     average(measured, stimuli, tmp_path / "masks", tmp_path / "rois")
     table = RoiTable.read(tmp_path / "rois").table
     assert table.groupby(["session", "run"], sort=False).ngroups == 4
