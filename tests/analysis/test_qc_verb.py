@@ -85,7 +85,7 @@ def test_a_head_that_moves_with_the_task_is_named(copied: Path) -> None:
     nod = sum(np.exp(-(((times - onset - 5) / 3) ** 2)) for onset in shown["onset"])
     table["rot_x"] = nod * 5e-3 + np.random.default_rng(0).standard_normal(len(table)) * 2e-4
     table.drop(columns="framewise_displacement", errors="ignore").to_csv(path, sep="\t", index=False, na_rep="n/a")
-    found, _ = look_at(copied, "--confounds", "none")
+    found, _ = look_at(copied, "--subject", "02", "--confounds", "none")
     assert list(found) == [BAD]
     assert re.fullmatch(r"motion follows the task \(R2 0\.\d\d\)", found[BAD][0])
 
