@@ -13,6 +13,7 @@ from analysis.images import load_image, read_grid, save_image
 from protocols.errors import InputError
 from protocols.provenance import Provenance
 from protocols.tables import read_tsv
+from tests.analysis.bids_folder import write_events, write_gifti, write_hemispheres
 from tests.analysis.planted import ROIS, TASK, Study
 from tests.analysis.program import run_analysis
 
@@ -94,16 +95,17 @@ def test_a_restless_run_is_named_and_its_volumes_counted(copied: Path) -> None:
     path = copied / CONFOUNDS
     table = read_tsv(path, {})
     jumps = np.random.default_rng(1).random(len(table)) < 0.4
-    table["trans_y"] = np.cumsum(jumps * 2.0 * np.where(np.arange(len(table)) % 2, 1, -1))
+    table["trans_y"] = np.cumsum(jumps * np.where(np.arange(len(table)) % 2, 0.8, -3.0))
     table["framewise_displacement"] = [None, *np.abs(np.diff(table["trans_y"]))]
     table["std_dvars"] = [None, *[1.0] * (len(table) - 1)]
     table["csf"], table["white_matter"] = np.random.default_rng(2).standard_normal((2, len(table)))
     table.to_csv(path, sep="\t", index=False, na_rep="n/a")
     found, rows = look_at(copied, "--subject", "02", "--confounds", "motion6")
-    assert f"mean displacement {np.diff(table['trans_y'].astype(float)).__abs__().mean():.2f} mm" in found[BAD]
+    steps = np.abs(np.diff(table["trans_y"].astype(float)))
+    assert f"mean displacement {steps.mean():.2f} mm" in found[BAD]
     assert any(re.fullmatch(r"(3|4)\d% of volumes moved by more than 0.5 mm", text) for text in found[BAD])
     moved = float(rows.set_index("run").loc["2", "fd_above"])
-    assert moved == pytest.approx((np.abs(np.diff(table["trans_y"].astype(float))) > 0.5).mean())
+    assert moved == pytest.approx((steps > 0.5).mean())
 
 
 def test_noise_that_whitening_does_not_reach_is_named(copied: Path) -> None:
@@ -125,6 +127,21 @@ def test_a_region_outside_the_brain_is_named_and_has_no_values(copied: Path) -> 
     save_image(outside, read_grid(mask).affine, folder / "sub-02_space-MNI152NLin2009cAsym_label-XX_mask.nii.gz")
     found, _ = look_at(copied, "--subject", "02", "--roi", "XX", "--roi", "FFA")
     assert found == {stem: ["no voxel of XX"] for stem in (BAD.replace("run-02", "run-01"), BAD)}
+
+
+def test_hemispheres_have_rows_and_pictures_of_their_own(tmp_path: Path) -> None:
+    stem, rng = "sub-01_task-planted_run-01", np.random.default_rng(0)
+    write_hemispheres(tmp_path / "bids", "sub-01/func", stem, "fsaverage5", volumes=40)
+    write_events(tmp_path / "bids", "sub-01/func", stem, "2\t2\tface\n30\t2\thouse\n50\t2\tface\n")
+    for hemisphere, structure, vertices in (("L", "CortexLeft", 10242), ("R", "CortexRight", 10242)):
+        path = tmp_path / f"bids/derivatives/fmriprep/sub-01/func/{stem}_hemi-{hemisphere}_space-fsaverage5_bold.func.gii"
+        series = 1000 + rng.standard_normal((40, vertices)).astype(np.float32)
+        series[:, : 100 if hemisphere == "L" else 200] = 0  # the medial wall
+        write_gifti(path, series, structure)
+    _, rows = look_at(tmp_path / "bids", "--confounds", "none")
+    assert list(rows["hemisphere"]) == ["L", "R"]
+    assert list(rows["voxels_left_out"]) == ["100", "200"]
+    assert {path.name for path in tmp_path.glob("qc*/sub-01/func/*design*")} == {f"{stem}_hemi-{side}_desc-design_qc.png" for side in "LR"}
 
 
 def test_conditions_that_cannot_be_estimated_are_refused_for_all_runs_at_once(copied: Path) -> None:
