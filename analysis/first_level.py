@@ -94,7 +94,7 @@ class SubjectMaps:
 
 def model_run(model: RunModel, series: RunSeries, contrasts: Sequence[MapContrast], noise: NoiseModel) -> RunResult:
     """Fit one run: once with a regressor per stimulus, once with a regressor per condition."""
-    values = series.values[model.kept]
+    values = series.values if model.kept.all() else series.values[model.kept]
     betas = None
     if model.stimuli is not None:
         betas = _estimate_stimuli(model.run, values, series, *model.stimuli, noise)
