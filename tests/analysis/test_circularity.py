@@ -211,6 +211,12 @@ def source_is_the_brain_mask_of_the_run(desk: Desk) -> Path:
     return desk.put({"Sources": [f"{RUN1.folder}/{RUN1.stem}_desc-brain_mask.nii.gz", f"{RUN1.stem}_events.tsv"]})
 
 
+def source_is_the_modelled_mask_of_the_glm(desk: Desk) -> Path:
+    name = f"{RUN1.stem}_space-native_desc-modelled_mask.nii.gz"
+    assert (desk.glm.folder / RUN1.folder / name).is_file()
+    return desk.put({"Sources": [f"{RUN1.folder}/{name}"]})
+
+
 def provenance_names_other_bold(desk: Desk) -> Path:
     path = desk.put()
     other = RunName("01", None, "localizer", 1)
@@ -240,6 +246,7 @@ CLEAN = [
     source_is_a_run_of_another_task,
     source_is_another_run,
     source_is_the_brain_mask_of_the_run,
+    source_is_the_modelled_mask_of_the_glm,
     provenance_names_other_bold,
     provenance_names_a_localizers_glm,
     a_ceiling_of_another_session,

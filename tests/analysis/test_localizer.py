@@ -177,6 +177,17 @@ def test_a_model_or_a_ceiling_that_tested_runs_chose_is_refused_and_passed_on(tm
         average(clean, stimuli, tmp_path / "clean" / "masks", tmp_path / "out", "--chosen", tmp_path / "absent.tsv")
 
 
+def test_parcels_that_tested_runs_chose_are_refused(tmp_path: Path, stimuli: Path) -> None:
+    measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=3), effect=8.0, seed=6)
+    parcels = write_parcels(tmp_path / "parcels")
+    chosen = {"ChosenFrom": [{"subject": "01", "session": None, "task": "main", "run": 3, "sha256": None}]}
+    parcels.with_name("space-native_dseg.json").write_text(json.dumps(chosen))
+    localize(measured, parcels, tmp_path / "masks", "leave-run-out")
+    with pytest.raises(InputError, match=r"ROI FFA LR \(.*\) was chosen from sub-01_task-main_run-03,") as refusal:
+        average(measured, stimuli, tmp_path / "masks", tmp_path / "rois")
+    assert "run-01, which" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("fault", ["sidecars lost", "fold exchanged"])
 def test_folds_that_were_tampered_with_are_found(tmp_path: Path, stimuli: Path, fault: str) -> None:
     measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=2), effect=0.0, seed=7)
