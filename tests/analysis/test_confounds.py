@@ -91,9 +91,11 @@ def test_scrubbing_is_honoured(tmp_path: Path) -> None:
     confounds = read_confounds(run, "scrub", VOLUMES)
     left_out = [0, 1, 20, 21, 22, 23, 24, 33]  # 21-23 are a segment of 3 alone between two
     assert np.flatnonzero(~confounds.kept).tolist() == left_out
-    strict = read_confounds(run, "scrub", VOLUMES, ConfoundSettings(shortest_segment=0, fd_mm=1.0))
-    assert np.flatnonzero(~strict.kept).tolist() == [0, 1, 24, 33]
-    assert_centered(strict)
+    alone = read_confounds(run, "scrub", VOLUMES, ConfoundSettings(shortest_segment=0))
+    assert np.flatnonzero(~alone.kept).tolist() == [0, 1, 20, 24, 33]
+    lenient = read_confounds(run, "scrub", VOLUMES, ConfoundSettings(fd_mm=1.0, std_dvars=3.0))
+    assert np.flatnonzero(~lenient.kept).tolist() == [0, 1]
+    assert_centered(alone)
 
 
 def test_none_takes_out_volumes_that_are_not_steady(tmp_path: Path) -> None:

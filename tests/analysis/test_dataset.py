@@ -164,7 +164,7 @@ def test_events_in_another_subjects_folder_are_refused(tmp_path: Path) -> None:
 def test_two_files_of_one_run_are_refused(tmp_path: Path, other: str) -> None:
     write_run(tmp_path, "sub-1/func", "sub-1_task-t_run-01")
     write_run(tmp_path, "sub-1/func", other)
-    with pytest.raises(InputError, match=r"is of the same run as sub-1_task-t_.*; keep one of them"):
+    with pytest.raises(InputError, match=r"events.tsv: is of the same run as sub-1_task-t_.*; keep one of them"):
         find_runs(tmp_path, "t")
     (tmp_path / "sub-1" / "func" / f"{other}_events.tsv").unlink()
     with pytest.raises(InputError, match=r"bold.nii.gz: is of the same run as sub-1_task-t_.*bold.nii.gz"):

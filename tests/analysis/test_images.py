@@ -101,6 +101,14 @@ def test_a_corrupted_file_is_named(tmp_path: Path, place: float) -> None:
         read_series(path, make_mask())
 
 
+def test_what_follows_the_last_volume_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    write_series(path)
+    path.write_bytes(path.read_bytes() + b"not gzip")
+    with pytest.raises(InputError, match=r"a.nii.gz: is damaged"):
+        read_series(path, make_mask())
+
+
 def test_what_is_no_series_of_the_masks_grid_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     write_series(path)
