@@ -2,7 +2,18 @@
 
 import typer
 
-from analysis import glm_verb, group_verb, hrf_verb, localize_verb, qc_verb, report_verb, rois_verb, simulate_verb, trials_verb
+from analysis import (
+    glm_verb,
+    group_verb,
+    hrf_verb,
+    localize_verb,
+    permute_verb,
+    qc_verb,
+    report_verb,
+    rois_verb,
+    simulate_verb,
+    trials_verb,
+)
 from protocols.program import run_program
 
 app = typer.Typer(
@@ -18,6 +29,7 @@ app.command("glm")(glm_verb.glm)
 app.command("trials")(trials_verb.trials)
 app.command("localize")(localize_verb.localize)
 app.command("rois")(rois_verb.rois)
+app.command("permute")(permute_verb.permute)
 app.command("group")(group_verb.group)
 app.command("report")(report_verb.report)
 
