@@ -16,7 +16,7 @@ VWAM ?=
 HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-speed system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-speed system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -65,6 +65,14 @@ bench-scanner: $(READY) system
 	$(BIN)/python -m tests.benchmarks.bench_kill
 	$(BIN)/python -m tests.benchmarks.bench_protocols
 	$(BIN)/python -m tests.benchmarks.bench_session
+
+# The first level: false positives, speed and memory beside nilearn, single trials, permutations, ceilings; alone on the machine
+bench-glm: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_noise
+	$(BIN)/python -m tests.benchmarks.bench_first_level
+	$(BIN)/python -m tests.benchmarks.bench_single_trials
+	$(BIN)/python -m tests.benchmarks.bench_permute_labels
+	$(BIN)/python -m tests.benchmarks.bench_roi_ceilings
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)

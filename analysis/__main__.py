@@ -2,7 +2,7 @@
 
 import typer
 
-from analysis import glm_verb, group_verb, localize_verb, report_verb, rois_verb, simulate_verb
+from analysis import glm_verb, group_verb, hrf_verb, localize_verb, qc_verb, report_verb, rois_verb, simulate_verb, trials_verb
 from protocols.program import run_program
 
 app = typer.Typer(
@@ -12,7 +12,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("simulate")(simulate_verb.simulate)
+app.command("qc")(qc_verb.qc)
+app.command("hrf")(hrf_verb.hrf)
 app.command("glm")(glm_verb.glm)
+app.command("trials")(trials_verb.trials)
 app.command("localize")(localize_verb.localize)
 app.command("rois")(rois_verb.rois)
 app.command("group")(group_verb.group)

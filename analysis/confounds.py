@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ _STRATEGIES: dict[Strategy, dict[str, Any]] = {
 class ConfoundSettings:
     """How two of the strategies choose; the thresholds are fMRIPrep's and Power et al.'s (2014)."""
 
-    components: int | Literal["all"] = 6
+    components: Annotated[int, Field(ge=1)] | Literal["all"] = 6
     """Anatomical CompCor components, the strongest first; `all` that fMRIPrep kept explain half of the masks' variance."""
     fd_mm: float = Field(default=0.5, gt=0)
     """`scrub`: highest framewise displacement of a volume that is kept, in millimeters."""

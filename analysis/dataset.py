@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.missing_files import CONFOUNDS as NO_CONFOUNDS
-from analysis.missing_files import Missing, refuse_missing
+from analysis.missing_files import Missing, list_gaps, refuse_missing
 from analysis.sidecars import find_events, parse_entities, read_timing
 from protocols.errors import InputError
 from protocols.run_name import RunName
@@ -118,7 +118,7 @@ def find_runs(
         found = _describe_run(bids, folder, name, chosen.get(name, []), events.get(name))
         runs += found[0]
         missing += [*found[1], *_list_missing_files(found[0], needs_confounds)]
-    refuse_missing(missing, f"{bids}: task {task!r}", bids)
+    refuse_missing(missing, list_gaps({*chosen, *events} & wanted), f"{bids}: task {task!r}", bids)
     return runs
 
 

@@ -21,7 +21,15 @@ from protocols.tables import write_text
 BIDS_VERSION = "1.10.0"
 STATISTICS = ("effect", "variance", "t", "z")
 _UNITS = "percent signal change (effect), its square (variance)"
-_NOT_IN_BIDS = ("provenance.json", "*_statmap.*", "*_betas.*", "*_variances.*", "*_design.*", "*_modelled_mask.func.gii")
+_NOT_IN_BIDS = (
+    "provenance.json",
+    "*_statmap.*",
+    "*_betas.*",
+    "*_variances.*",
+    "*_design.tsv",
+    "*_efficiency.tsv",
+    "*_modelled_mask.func.gii",
+)
 
 
 def write_description(folder: Path, name: str, command: str, description: str = "") -> None:

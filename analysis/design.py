@@ -8,6 +8,7 @@ whose columns depend on one another is refused with their names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from analysis.hrf import FIR, HrfModel, find_peak, list_parts, respond_in_bins, 
 from protocols.config import config
 from protocols.errors import InputError
 
+Kind = Literal["task", "confound", "drift"]
 _LEAST_SHARE = 0.05  # of a condition's squared response; with less in the volumes that are kept, its estimate is nothing but noise
 _WINDOW_STEPS = 81
 _CONSTANT = 1e-10  # of its largest value: rounding
@@ -63,6 +65,8 @@ class Design:
         at the condition's column, with `fir` the mean over `fir_window_s`. It holds for every model; derivatives have 0.
     volumes
         For each row of the matrix, which volume of the run it is, from 0: where the series has gaps.
+    kinds
+        For each column what it is: `task` (conditions, derivatives, bins), `confound` or `drift` (with the constant).
     """
 
     matrix: pd.DataFrame
@@ -70,12 +74,17 @@ class Design:
     counts: dict[str, int]
     loadings: Float[np.ndarray, "conditions regressors"]
     volumes: Int[np.ndarray, " rows"]
+    kinds: tuple[Kind, ...]
 
     @property
     def values(self) -> Float[np.ndarray, "rows regressors"]:
         """The matrix as an array."""
         values: Float[np.ndarray, "rows regressors"] = self.matrix.to_numpy(dtype=np.float64)
         return values
+
+    def select(self, kind: Kind) -> Float[np.ndarray, "rows columns"]:
+        """Return the columns of one kind."""
+        return self.values[:, np.array(self.kinds) == kind]
 
 
 def compute_frame_times(volumes: int, tr_s: float, slice_time_ref: float) -> Float[np.ndarray, " volumes"]:
@@ -106,14 +115,16 @@ def build_design(
     task, loads = _model_bins(shown, frame_times, settings) if settings.hrf == FIR else _model_shapes(shown, frame_times, settings.hrf)
     rows = np.ones(len(frame_times), dtype=bool) if kept is None else kept
     _refuse_left_out(shown, task, loads, rows, where)
-    nuisance = [_keep_changing(confounds.reset_index(drop=True), rows), _drift(frame_times, settings)]
-    matrix = pd.concat([task, *nuisance], axis=1)[rows].reset_index(drop=True)
+    nuisance, drift = _keep_changing(confounds.reset_index(drop=True), rows), _drift(frame_times, settings)
+    matrix = pd.concat([task, nuisance, drift], axis=1)[rows].reset_index(drop=True)
     _refuse_dependent(matrix, where)
     loadings = np.zeros((len(shown.names), matrix.shape[1]))
     loadings[:, : task.shape[1]] = loads
     peaks = {} if settings.hrf == FIR else {name: float(loads[place, place]) for place, name in enumerate(shown.names)}
     counts = {name: int(count) for name, count in zip(shown.names, shown.belongs.sum(axis=0), strict=True)}
-    return Design(matrix, peaks, counts, loadings, np.flatnonzero(rows))
+    parts: list[tuple[Kind, pd.DataFrame]] = [("task", task), ("confound", nuisance), ("drift", drift)]
+    kinds = tuple(kind for kind, part in parts for _ in part)
+    return Design(matrix, peaks, counts, loadings, np.flatnonzero(rows), kinds)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from analysis.dataset import Run
 from analysis.design import Design, DesignSettings
 from analysis.extract import RunSeries
 from analysis.glm import fit_run, weigh_columns
+from analysis.hrf import HrfModel
 from analysis.images import Grid, intersect
 from analysis.map_contrasts import MapContrast
 from analysis.noise import NoiseModel
@@ -51,12 +52,15 @@ class RunModel:
         The design with a regressor per condition; None without contrasts.
     kept
         Volumes that take part.
+    hrf
+        The hemodynamic response function.
     """
 
     run: Run
     stimuli: tuple[Design, pd.DataFrame] | None
     conditions: Design | None
     kept: Bool[np.ndarray, " volumes"]
+    hrf: HrfModel
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class SubjectMaps:
 
 def model_run(model: RunModel, series: RunSeries, contrasts: Sequence[MapContrast], noise: NoiseModel) -> RunResult:
     """Fit one run: once with a regressor per stimulus, once with a regressor per condition."""
-    values = series.values[model.kept]
+    values = series.values if model.kept.all() else series.values[model.kept]
     betas = None
     if model.stimuli is not None:
         betas = _estimate_stimuli(model.run, values, series, *model.stimuli, noise)

@@ -11,7 +11,7 @@ grow with them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -22,7 +22,7 @@ from analysis.mixed_noise import MixedNoise, expect_kinds
 from analysis.noise import NoiseModel, cut_as_nilearn, debias, expect_ratios
 from analysis.precision import Precision, describe_precision
 
-_BLOCK_VALUES = 1_000_000  # of a block of series: 8 MB
+_BLOCK_VALUES = 2_000_000  # of a block of series: 16 MB
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,25 @@ class _Model:
     products: Float[np.ndarray, "terms regressors regressors"]
     inverse: Float[np.ndarray, "regressors regressors"]
     expected: Float[np.ndarray, "2 grid"]
+    solved: dict[float, tuple[Float[np.ndarray, "regressors regressors"], Float[np.ndarray, " combinations"]]] = field(default_factory=dict)
+
+    def solve(self, rho: float) -> tuple[Float[np.ndarray, "regressors regressors"], Float[np.ndarray, " combinations"]]:
+        """Return (X'Omega X)^-1 for a rho, and each combination's variance in it; the same rho comes again in every block."""
+        if rho not in self.solved:
+            coefficients = self.precision.weigh(np.array([rho]))[:, 0]
+            inverse = np.linalg.inv(np.tensordot(coefficients, self.products, axes=1))
+            self.solved[rho] = inverse, _spread(inverse, self.combinations)
+        return self.solved[rho]
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A block of voxels fitted: weights, variances of combinations, the autocorrelation that their noise was given."""
+    """A block of voxels fitted: weights, variances of combinations, the autocorrelation of their noise, R2."""
 
     weights: Float[np.ndarray, "regressors voxels"]
     variance: Float[np.ndarray, "combinations voxels"]
     rho: Float[np.ndarray, " voxels"]
+    r2: Float[np.ndarray, " voxels"]
 
 
 def find_usable(series: Float[np.ndarray, "volumes voxels"]) -> Bool[np.ndarray, " voxels"]:
@@ -115,10 +125,15 @@ def fit_run(
     width = max(_BLOCK_VALUES // rows, 1)
     for start in range(0, voxels, width):
         block = slice(start, min(start + width, voxels))
-        y = scale_to_percent(series[:, block]) if percent else series[:, block].astype(np.float64)
+        y = series[:, block].astype(np.float64)
+        scale = np.ones(y.shape[1])
+        if percent:  # the fit is linear: centered series are scaled afterwards
+            mean = y.mean(axis=0)
+            y -= mean
+            scale = 100 / mean
         made = fit(y)
-        effect[:, block], variance[:, block], rho[block] = model.combinations @ made.weights, made.variance, made.rho
-        r2[block] = _explain(y, model.x, made.weights)
+        effect[:, block], variance[:, block] = scale * (model.combinations @ made.weights), scale**2 * made.variance
+        rho[block], r2[block] = made.rho, made.r2
     return Estimates(effect, variance, rho, r2, rows - model.x.shape[1])
 
 
@@ -144,29 +159,39 @@ def _choose_fit(model: _Model, design: Design) -> Callable[[Float[np.ndarray, "r
 
 def _fit_plain(y: Float[np.ndarray, "rows voxels"], model: _Model) -> _Block:
     """Fit with white noise."""
-    cross = model.x.T @ y
+    cross, squares = model.x.T @ y, np.einsum("rv,rv->v", y, y)
     weights = model.inverse @ cross
-    residual = np.einsum("rv,rv->v", y, y) - (weights * cross).sum(axis=0)
+    residual = squares - np.einsum("pv,pv->v", weights, cross)
     variance = _spread(model.inverse, model.combinations)[:, None] * residual / (len(y) - len(weights))
-    return _Block(weights, variance, np.zeros(y.shape[1]))
+    return _Block(weights, variance, np.zeros(y.shape[1]), _explain(y, residual, squares))
 
 
 def _fit_autoregressive(y: Float[np.ndarray, "rows voxels"], model: _Model) -> _Block:
     """Fit with first-order autoregressive noise: least squares, rho from its residuals, and once more with the precision of that rho."""
     cross, squares = model.precision.multiply(model.x, y), model.precision.square(y)
-    weights = model.inverse @ cross[0]
-    residual = squares[0] - (weights * cross[0]).sum(axis=0)
-    rho = _estimate_rho(weights, residual, cross, squares, model)
+    plain = model.inverse @ cross[0]
+    residual = squares[0] - np.einsum("pv,pv->v", plain, cross[0])
+    rho = _estimate_rho(plain, residual, cross, squares, model)
     coefficients = model.precision.weigh(rho)
-    whitened = np.einsum("kv,kpv->pv", coefficients, cross)
-    spread = np.empty((len(model.combinations), y.shape[1]))
-    for value in np.unique(rho):
-        voxels = rho == value
-        inverse = np.linalg.inv(np.tensordot(model.precision.weigh(np.array([value]))[:, 0], model.products, axes=1))
-        weights[:, voxels] = inverse @ whitened[:, voxels]
-        spread[:, voxels] = _spread(inverse, model.combinations)[:, None]
-    dispersion = (coefficients * squares).sum(axis=0) - (weights * whitened).sum(axis=0)
-    return _Block(weights, spread * dispersion / (len(y) - len(weights)), rho)
+    whitened = coefficients[0] * cross[0]
+    for term, part in zip(coefficients[1:], cross[1:], strict=True):
+        whitened += term * part
+    order = np.argsort(rho, kind="stable")  # voxels of one rho beside one another
+    values, starts = np.unique(rho[order], return_index=True)
+    sorted_cross, sorted_weights = whitened[:, order], np.empty_like(whitened)
+    sorted_spread = np.empty((len(model.combinations), y.shape[1]))
+    for value, start, end in zip(values, starts, [*starts[1:], len(order)], strict=True):
+        inverse, own = model.solve(float(value))
+        np.matmul(inverse, sorted_cross[:, start:end], out=sorted_weights[:, start:end])
+        sorted_spread[:, start:end] = own[:, None]
+    weights, spread = np.empty_like(whitened), np.empty_like(sorted_spread)
+    weights[:, order], spread[:, order] = sorted_weights, sorted_spread
+    dispersion = (coefficients * squares).sum(axis=0) - np.einsum("pv,pv->v", weights, whitened)
+    moved = (
+        weights - plain
+    )  # from the least-squares weights, which leave the residual least: |y - Xb|^2 grows by the length of X times this
+    unexplained = residual + np.einsum("pv,pv->v", moved, model.products[0] @ moved)
+    return _Block(weights, spread * dispersion / (len(y) - len(weights)), rho, _explain(y, unexplained, squares[0]))
 
 
 def _fit_mixed(y: Float[np.ndarray, "rows voxels"], model: _Model, mixed: MixedNoise) -> _Block:
@@ -182,7 +207,9 @@ def _fit_mixed(y: Float[np.ndarray, "rows voxels"], model: _Model, mixed: MixedN
         residual = own - x @ weights[:, voxels]
         dispersion = np.einsum("rv,rv->v", residual, residual) / (len(y) - len(inverse))
         variance[:, voxels] = _spread(inverse, model.combinations)[:, None] * dispersion
-    return _Block(weights, variance, mixed.kinds[assigned].prod(axis=1))
+    left = y - model.x @ weights
+    r2 = _explain(y, np.einsum("rv,rv->v", left, left), np.einsum("rv,rv->v", y, y))
+    return _Block(weights, variance, mixed.kinds[assigned].prod(axis=1), r2)
 
 
 def _estimate_rho(
@@ -194,12 +221,14 @@ def _estimate_rho(
 ) -> Float[np.ndarray, " voxels"]:
     """Return each voxel's autocorrelation from its least-squares residuals r = y - Xb.
 
-    With D joining neighbors, r'Dr = y'Dy - 2 b'X'Dy + b'X'DXb.
+    With D joining neighbors, r'Dr = y'Dy - b'(2 X'Dy - X'DX b).
     """
     if 1 not in model.precision.pairs:
         return np.zeros(len(residual))  # no two successive volumes were kept
     term = 1 + list(model.precision.pairs).index(1)
-    lag1 = squares[term] / 2 - (weights * cross[term]).sum(axis=0) + (weights * (model.products[term] @ weights)).sum(axis=0) / 2
+    crossed = 2 * cross[term]
+    crossed -= model.products[term] @ weights
+    lag1 = (squares[term] - np.einsum("pv,pv->v", weights, crossed)) / 2
     ratios = lag1 / np.where(residual > 0, residual, 1)
     return debias(ratios, model.expected) if model.noise == "ar1" else cut_as_nilearn(ratios, len(model.x))
 
@@ -210,10 +239,9 @@ def _spread(inverse: Float[np.ndarray, "p p"], combinations: Float[np.ndarray, "
 
 
 def _explain(
-    y: Float[np.ndarray, "rows voxels"], x: Float[np.ndarray, "rows regressors"], weights: Float[np.ndarray, "regressors voxels"]
+    y: Float[np.ndarray, "rows voxels"], unexplained: Float[np.ndarray, " voxels"], squares: Float[np.ndarray, " voxels"]
 ) -> Float[np.ndarray, " voxels"]:
     """Return R2 of the series as they are: 1 - |y - Xb|^2 / |y - mean|^2."""
-    residual, centered = y - x @ weights, y - y.mean(axis=0)
-    left, total = (np.einsum("rv,rv->v", part, part) for part in (residual, centered))
-    r2: Float[np.ndarray, " voxels"] = 1 - left / np.where(total > 0, total, 1)
+    total = squares - y.sum(axis=0) ** 2 / len(y)
+    r2: Float[np.ndarray, " voxels"] = 1 - unexplained / np.where(total > 0, total, 1)
     return r2

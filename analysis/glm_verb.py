@@ -16,8 +16,9 @@ from protocols.stimulus_set import TABLE, StimulusSet
 
 if TYPE_CHECKING:
     from analysis.dataset import Run
-    from analysis.first_level import ModelSettings, RunModel, SubjectMaps
+    from analysis.first_level import ModelSettings, RunModel
     from analysis.glm_work import Written
+    from analysis.hrf_file import HrfChoices
     from analysis.map_contrasts import MapContrast
 
 _THRESHOLD_Z = 3.1
@@ -37,6 +38,9 @@ def glm(
     ] = "ar1",
     confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
     hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
+    hrf_from: Annotated[
+        Path | None, typer.Option(help="Instead: folder of analysis hrf, each subject's own response.", show_default=False)
+    ] = None,
     high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
     slice_time_ref: Annotated[
         float | None, typer.Option(help="Moment of the TR that a volume stands for, 0-1; from the sidecar's StartTime, else 0.5.")
@@ -65,6 +69,7 @@ def glm(
     Example: analysis glm bids/ --protocol protocols/roi_validation.toml --out bids/derivatives/voxdrive
     """
     from analysis.first_level import ModelSettings
+    from analysis.hrf_file import HrfChoices
     from analysis.run_model import plan_models
 
     refuse_non_empty(out, overwrite)
@@ -75,9 +80,10 @@ def glm(
     question = Question(bids, protocol, task, tuple(contrast or ()), set_folder)
     where = Where(space, tuple(subject or ()), tuple(session or ()), derivatives)
     runs, contrasts, stimulus_set = _plan(question, where, settings)
-    models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None)
-    written = _write(models, settings, contrasts, stimulus_set, question, out, cache, overwrite)
-    _print_maps([(made.run.name.subject, made) for made in written.maps])
+    choices = HrfChoices.read(hrf_from) if hrf_from else None
+    models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None, choices)
+    written = _write(models, settings, contrasts, stimulus_set, Asked(question, choices, cache), out, overwrite)
+    _print_maps(written)
     _say_left_out(written.left_out)
     if written.taken_up:
         typer.echo(f"{written.taken_up} runs had been finished by an earlier command")
@@ -105,8 +111,17 @@ class Where:
     derivatives: Path | None
 
 
-def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[list[Run], list[MapContrast], StimulusSet | None]":
-    """Return the runs, the maps to make and, with a protocol, its stimulus set."""
+@dataclass(frozen=True)
+class Asked:
+    """What a command was asked, the response functions that localizer runs chose, and where series are kept."""
+
+    question: Question
+    choices: "HrfChoices | None"
+    cache: Path | None
+
+
+def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[dict[Run, int], list[MapContrast], StimulusSet | None]":
+    """Return the runs with their numbers of volumes, the maps to make and, with a protocol, its stimulus set."""
     from analysis.dataset import refuse_other_set
     from analysis.map_contrasts import expand_planned, parse_expressions
     from analysis.run_model import list_trial_types
@@ -116,9 +131,9 @@ def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple
         raise InputError("give either --protocol or --task with --contrast, not both: what the protocol lacks was not planned")
     if protocol is not None:
         fixed = Protocol.read(protocol)
-        shown = StimulusSet.read(_find_set(bids, question.set_folder, fixed.task))
+        shown = StimulusSet.read(find_set(bids, question.set_folder, fixed.task))
         runs = _find(bids, fixed.task, where, settings)
-        refuse_other_set(runs, shown.sha256, shown.folder)
+        refuse_other_set(list(runs), shown.sha256, shown.folder)
         return runs, expand_planned(fixed.contrasts, shown.table), shown
     if question.task is None:
         raise InputError("give --protocol P.toml, or --task T with --contrast 'A - B'")
@@ -126,14 +141,20 @@ def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple
     return runs, parse_expressions(question.expressions, list_trial_types(runs)), None
 
 
-def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "list[Run]":
+def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "dict[Run, int]":
+    """Return the runs and their numbers of volumes, once all their files fit together; say what may be a mistake."""
     from analysis.dataset import find_runs
+    from analysis.run_checks import check_lengths, describe_differences
 
     needed = settings.confounds != "none"
-    return find_runs(bids, task, where.space, needed, subjects=where.subjects, sessions=where.sessions, derivatives=where.derivatives)
+    runs = find_runs(bids, task, where.space, needed, subjects=where.subjects, sessions=where.sessions, derivatives=where.derivatives)
+    lengths = check_lengths(runs)
+    for note in describe_differences(runs):
+        typer.echo(f"note: {note}")
+    return {run: lengths[run.stem] for run in runs}
 
 
-def _find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
+def find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
     """Return the folder of the set that a task showed: its own below `stimuli/` where there is one, as `experiment run` writes it."""
     own = bids / "stimuli" / f"task-{task}"
     folder = set_folder or (own if (own / TABLE).is_file() else bids / "stimuli")
@@ -147,9 +168,8 @@ def _write(
     settings: "ModelSettings",
     contrasts: "list[MapContrast]",
     stimulus_set: StimulusSet | None,
-    question: Question,
+    asked: Asked,
     out: Path,
-    cache: Path | None,
     overwrite: bool,
 ) -> "Written":
     """Fit and write everything; each BOLD's sha256 comes from the one time that it is read."""
@@ -159,7 +179,8 @@ def _write(
     runs = [model.run for model in models]
     inputs: dict[str, Path] = {f"{kind} {run.stem}": path for run in runs for kind in ("mask", "events") if (path := getattr(run, kind))}
     inputs |= {f"confounds {run.stem}": run.confounds for run in runs if settings.confounds != "none"}
-    inputs |= {"protocol": question.protocol} if question.protocol else {}
+    inputs |= {"protocol": asked.question.protocol} if asked.question.protocol else {}
+    inputs |= {"hrf": asked.choices.folder} if asked.choices else {}
     values = {**config_values(settings), "task": runs[0].name.task, "space": runs[0].space}
     values["contrasts"] = [made.expression for made in contrasts]
     provenance = Provenance.collect("analysis glm", values, inputs)
@@ -168,27 +189,28 @@ def _write(
         name_common(settings, contrasts, stimulus_set.sha256 if stimulus_set else None, provenance.code_version),
     )
     with staged_folder(out, provenance, overwrite) as folder:
-        written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, cache)
+        written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, asked.cache, asked.choices)
         provenance.inputs.update(written.sha256)
     store.clear()
     return written
 
 
-def _print_maps(summary: "list[tuple[str, SubjectMaps]]") -> None:
-    """Print one row per contrast; where there are several subjects, the lowest and the highest of each figure."""
+def _print_maps(written: "Written") -> None:
+    """Print one row per contrast; where there are several subjects, the lowest and the highest of each figure, and the runs' highest
+    VIF."""
     from rich.console import Console
     from rich.table import Table
 
-    if not summary:
+    if not written.maps:
         return
     table = Table(title="contrast maps: z of the runs combined (lowest to highest subject)", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("contrast", "subjects", "z max", "z min", f"z > {_THRESHOLD_Z}"):
+    for column in ("contrast", "subjects", "z max", "z min", f"z > {_THRESHOLD_Z}", "VIF"):
         table.add_column(column, justify="left" if column == "contrast" else "right", no_wrap=True)
-    for expression in dict.fromkeys(made.contrast.expression for _, made in summary):
-        maps = [made.maps.z for _, made in summary if made.contrast.expression == expression]
+    for contrast in dict.fromkeys(made.contrast for made in written.maps):
+        maps = [made.maps.z for made in written.maps if made.contrast == contrast]
         counts = [float((z > _THRESHOLD_Z).sum()) for z in maps]
         ranges = (_say_range([z.max() for z in maps], 2), _say_range([z.min() for z in maps], 2), _say_range(counts, 0))
-        table.add_row(expression, str(len(maps)), *ranges)
+        table.add_row(contrast.expression, str(len(maps)), *ranges, f"{written.vif[contrast.label]:.1f}")
     Console().print(table)
 
 

@@ -6,23 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from analysis.derivatives import write_contrast, write_description, write_run_contrast
+from analysis.efficiency import describe_design
 from analysis.extract import extract_run
 from analysis.first_level import ModelSettings, RunModel, RunResult, SubjectMaps, combine_subject, model_run
+from analysis.glm import weigh_columns
+from analysis.hrf_file import HrfChoices
+from analysis.lineage import write_chosen
 from analysis.map_contrasts import MapContrast
 from analysis.run_store import RunStore
 from protocols.config import config_values
 from protocols.provenance import hash_file
+from protocols.tables import write_tsv
 
 
 @dataclass
 class Written:
-    """What was written: subjects' maps, how many runs have responses per stimulus, voxels left out by run, and each BOLD's sha256."""
+    """What was written: subjects' maps, runs with responses per stimulus, voxels left out by run, each BOLD's sha256, contrasts' worst
+    VIF."""
 
     maps: list[SubjectMaps] = field(default_factory=list)
     with_betas: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     taken_up: int = 0
     sha256: dict[str, str] = field(default_factory=dict)
+    vif: dict[str, float] = field(default_factory=dict)
 
 
 def fit_all(
@@ -32,6 +39,7 @@ def fit_all(
     folder: Path,
     store: RunStore,
     cache: Path | None,
+    choices: HrfChoices | None = None,
 ) -> Written:
     """Fit every run (models sorted by subject and hemisphere), write what it gives into `folder`, and combine each subject's runs."""
     write_description(folder, "voxdrive first level: responses per stimulus and contrasts", "analysis glm")
@@ -42,7 +50,8 @@ def fit_all(
             _combine(pending, settings, contrasts, folder, written)
             pending = []
         result = _find_or_fit(model, settings, contrasts, store, cache, written)
-        _write_run(result, model, settings, contrasts, folder)
+        _write_run(result, contrasts, _describe_model(model, settings, choices), folder)
+        _write_designs(model, contrasts, folder, written)
         _note(result, written)
         pending.append(result.without_betas())
     if pending:
@@ -59,17 +68,32 @@ def _find_or_fit(
             written.taken_up += 1
             return finished
     result = model_run(model, extract_run(model.run, cache), contrasts, settings.noise)
-    store.keep(result)
+    store.keep(model, result)
     return result
 
 
-def _write_run(result: RunResult, model: RunModel, settings: ModelSettings, contrasts: Sequence[MapContrast], folder: Path) -> None:
+def _write_run(result: RunResult, contrasts: Sequence[MapContrast], sidecar: dict[str, Any], folder: Path) -> None:
     scan = describe_scan(result)
     if result.betas is not None:
-        result.betas.write(folder, {**_describe_model(model, settings), "Scan": scan})
+        result.betas.write(folder, {**sidecar, "Scan": scan})
     for contrast in contrasts:
         if contrast.label in result.contrasts:
             write_run_contrast(result, contrast, result.contrasts[contrast.label], scan, folder)
+
+
+def _write_designs(model: RunModel, contrasts: Sequence[MapContrast], folder: Path, written: Written) -> None:
+    """Write each design's matrix, and how well it tells its regressors and contrasts apart."""
+    designs = {"conditions": model.conditions, "stimuli": model.stimuli[0] if model.stimuli else None}
+    for kind, design in designs.items():
+        if design is None:
+            continue
+        stem = folder / model.run.name.folder / f"{model.run.name.stem}_desc-{kind}"
+        weights = {one.label: weigh_columns(design, one.plus, one.minus) for one in contrasts} if kind == "conditions" else {}
+        table = describe_design(design, {label: values for label, values in weights.items() if values is not None})
+        write_tsv(table, stem.with_name(f"{stem.name}_efficiency.tsv"))
+        write_tsv(design.matrix.assign(volume=design.volumes), stem.with_name(f"{stem.name}_design.tsv"))
+        for row in table[table["kind"] == "contrast"].to_dict("records"):
+            written.vif[row["name"]] = max(written.vif.get(row["name"], 0.0), float(row["vif"]))
 
 
 def _combine(
@@ -98,7 +122,7 @@ def _belongs(run: Any) -> tuple[str, str | None]:
     return run.name.subject, run.hemisphere
 
 
-def _describe_model(model: RunModel, settings: ModelSettings) -> dict[str, Any]:
+def _describe_model(model: RunModel, settings: ModelSettings, choices: HrfChoices | None) -> dict[str, Any]:
     run = model.run
     reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
     return {
@@ -107,5 +131,7 @@ def _describe_model(model: RunModel, settings: ModelSettings) -> dict[str, Any]:
         "slice_time_ref_used": reference,
         "Volumes": len(model.kept),
         "VolumesLeftOut": int((~model.kept).sum()),
+        "Hrf": model.hrf,
         "Sources": [run.bold.name, run.events.name],
+        **(write_chosen(choices.scans[run.name.subject]) if choices else {}),
     }

@@ -126,6 +126,8 @@ def read_series(path: Path, mask: Bool[np.ndarray, "x y z"]) -> tuple[Float32[np
 def _open_proxy(path: Path, shape: tuple[int, ...]) -> Any:
     """Return nibabel's description of the file's array: shape, data type, offset, slope and intercept."""
     count_volumes(path)  # refuses what is not 4-D
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{path}: is neither .nii nor .nii.gz; convert the file")
     proxy = load_image(path).dataobj
     if tuple(proxy.shape[:3]) != shape:
         raise InputError(f"{path}: its volumes are {tuple(proxy.shape[:3])}, the mask is {shape}; they are of different spaces")
@@ -173,7 +175,7 @@ def save_image(values: np.ndarray, affine: Float[np.ndarray, "4 4"], path: Path,
     nibabel.save(image, path)
 
 
-def intersect(masks: Sequence[Bool[np.ndarray, "x y z"]]) -> Bool[np.ndarray, "x y z"]:
+def intersect(masks: Sequence[Bool[np.ndarray, "*grid"]]) -> Bool[np.ndarray, "*grid"]:
     """Return the voxels that are in every mask."""
-    common: Bool[np.ndarray, "x y z"] = np.logical_and.reduce(list(masks))
+    common: Bool[np.ndarray, "*grid"] = np.logical_and.reduce(list(masks))
     return common

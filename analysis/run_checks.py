@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from analysis import surface
 from analysis.dataset import Run
 from analysis.images import Grid, count_volumes, read_grid
+from analysis.missing_files import list_gaps
 from analysis.run_events import read_events
 from protocols.errors import InputError
 from protocols.run_name import RunName
@@ -47,8 +48,7 @@ def check_lengths(runs: Sequence[Run]) -> dict[str, int]:
 
 def describe_differences(runs: Sequence[Run]) -> list[str]:
     """Return a sentence for each thing that is allowed but may be a mistake: another repetition time, a gap in the runs' numbers."""
-    names = sorted({run.name for run in runs}, key=lambda name: name.stem)
-    return [*_describe_times(runs), *_describe_gaps(names)]
+    return [*_describe_times(runs), *(f"{gap.run}: {gap.where}" for gap in list_gaps({run.name for run in runs}))]
 
 
 def _check_events(run: Run, volumes: int) -> list[str]:
@@ -115,17 +115,3 @@ def _describe_times(runs: Sequence[Run]) -> list[str]:
 
 def _list_seconds(values: frozenset[float] | set[float]) -> str:
     return " and ".join(f"{value:g} s" for value in sorted(values))
-
-
-def _describe_gaps(names: Sequence[RunName]) -> list[str]:
-    sessions: dict[tuple[str, str | None], list[int]] = {}
-    for name in names:
-        sessions.setdefault((name.subject, name.session), []).append(name.run)
-    notes = []
-    for (subject, session), numbers in sessions.items():
-        alone = sum(who == subject for who, _ in sessions) == 1  # sessions may count their runs on from one another
-        absent = sorted(set(range(1 if alone else min(numbers), max(numbers) + 1)) - set(numbers))
-        if absent:
-            who = f"sub-{subject}" + (f" ses-{session}" if session else "")
-            notes.append(f"{who}: no run {', '.join(map(str, absent))}, though there is run {max(numbers)}")
-    return notes

@@ -1,34 +1,43 @@
 """A run's events and confounds in, the designs that will be fitted to it out: before any BOLD is read, so that mistakes show first."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from analysis.confounds import read_confounds
+from analysis.confounds import Confounds, read_confounds
 from analysis.dataset import Run
 from analysis.design import Design, build_design, compute_frame_times
 from analysis.first_level import ModelSettings, RunModel
+from analysis.hrf_file import HrfChoices
 from analysis.map_contrasts import MapContrast, assign_conditions
-from analysis.run_checks import check_lengths
 from analysis.run_events import read_events
 from protocols.errors import InputError
 
 
 def plan_models(
-    runs: Sequence[Run], settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None
+    runs: dict[Run, int],
+    settings: ModelSettings,
+    contrasts: Sequence[MapContrast],
+    stimuli: pd.DataFrame | None,
+    choices: HrfChoices | None = None,
 ) -> list[RunModel]:
-    """Return every run's model, a subject's runs together (on surfaces one hemisphere's), in order of their names.
+    """Return the model of every run (with its number of volumes), a subject's together (on surfaces one hemisphere's), in order of names.
+
+    `choices` are response functions that localizer runs chose, subject by subject.
 
     Raises
     ------
     InputError
-        Naming all runs whose files do not fit together, or whose events, confounds or designs cannot be used, with the reason for each.
+        Naming all runs whose confounds or designs cannot be used, with the reason for each.
     """
-    lengths = check_lengths(runs)
     models, problems = [], []
     for run in sorted(runs, key=lambda run: (run.name.subject, run.hemisphere or "", run.stem)):
         try:
-            models.append(plan_model(run, lengths[run.stem], settings, contrasts, stimuli))
+            design = dataclasses.replace(settings.design, hrf=choices.of(run.name.subject)) if choices else settings.design
+            models.append(plan_model(run, runs[run], dataclasses.replace(settings, design=design), contrasts, stimuli))
         except InputError as problem:
             problems.append(str(problem))
     if problems:
@@ -38,10 +47,7 @@ def plan_models(
 
 def plan_model(run: Run, volumes: int, settings: ModelSettings, contrasts: Sequence[MapContrast], stimuli: pd.DataFrame | None) -> RunModel:
     """Return a run's model: a regressor per stimulus where events name any, a regressor per condition where contrasts are asked."""
-    events = assign_conditions(read_events(run, volumes * run.tr_s), stimuli, str(run.events))
-    confounds = read_confounds(run, settings.confounds, volumes, settings.confound_settings)
-    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
-    times = compute_frame_times(volumes, run.tr_s, reference)
+    events, times, confounds = list_regressors(run, volumes, settings, stimuli)
 
     def build(table: pd.DataFrame) -> Design:
         return build_design(table, "regressor", times, confounds.table, settings.design, run.name.stem, confounds.kept)
@@ -50,10 +56,20 @@ def plan_model(run: Run, volumes: int, settings: ModelSettings, contrasts: Seque
     if events["stim_id"].notna().any():
         table = events.assign(regressor=events["stim_id"].where(events["stim_id"].notna(), "other event " + events["trial_type"]))
         named = build(table), _tabulate_stimuli(table)
-    return RunModel(run, named, build(events) if contrasts else None, confounds.kept)
+    return RunModel(run, named, build(events) if contrasts else None, confounds.kept, settings.design.hrf)
 
 
-def list_trial_types(runs: Sequence[Run]) -> list[str]:
+def list_regressors(
+    run: Run, volumes: int, settings: ModelSettings, stimuli: pd.DataFrame | None
+) -> tuple[pd.DataFrame, Float[np.ndarray, " volumes"], Confounds]:
+    """Return a run's events with the `regressor` of each, the moments that its volumes stand for, and its confounds."""
+    events = assign_conditions(read_events(run, volumes * run.tr_s), stimuli, str(run.events))
+    confounds = read_confounds(run, settings.confounds, volumes, settings.confound_settings)
+    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
+    return events, compute_frame_times(volumes, run.tr_s, reference), confounds
+
+
+def list_trial_types(runs: Iterable[Run]) -> list[str]:
     """Return the trial types of all runs' events."""
     return sorted({str(name) for run in runs for name in read_events(run, float("inf"))["trial_type"]})
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from analysis.combine import RunEffect
-from analysis.dataset import Run
 from analysis.first_level import ModelSettings, RunModel, RunResult
 from analysis.images import Grid
 from analysis.map_contrasts import MapContrast
@@ -33,12 +32,12 @@ class RunStore:
 
     def find(self, model: RunModel, sha256: str) -> RunResult | None:
         """Return a run's result if an earlier command left it; `sha256` is that of the BOLD."""
-        path = self._path(model.run, sha256)
+        path = self._path(model, sha256)
         return _read_result(path, model, sha256) if path.is_file() else None
 
-    def keep(self, result: RunResult) -> None:
+    def keep(self, model: RunModel, result: RunResult) -> None:
         """Write a result, whose maps are in single precision, so that an interruption changes no digit."""
-        path = self._path(result.run, result.sha256)
+        path = self._path(model, result.sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {"mask": result.mask, "affine": result.grid.affine, "left_out": np.array(result.left_out)}
         if result.betas is not None:
@@ -54,9 +53,10 @@ class RunStore:
         """Remove the folder, once everything is in its place."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _path(self, run: Run, sha256: str) -> Path:
+    def _path(self, model: RunModel, sha256: str) -> Path:
+        run = model.run
         files = [run.events, *([run.mask] if run.mask else []), *([run.confounds] if run.confounds.is_file() else [])]
-        parts = [self.common, run.stem, str(run.tr_s), str(run.slice_time_ref), sha256, *(hash_file(path) for path in files)]
+        parts = [self.common, run.stem, model.hrf, str(run.tr_s), str(run.slice_time_ref), sha256, *(hash_file(path) for path in files)]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.npz"
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,12 @@ from nilearn.interfaces.fmriprep import load_confounds
 
 from analysis.confounds import MOTION, Confounds, ConfoundSettings, Strategy, read_confounds
 from analysis.dataset import CONFOUNDS, Run
+from protocols.config import config_values
 from protocols.errors import InputError
 from protocols.run_name import RunName
 from tests.analysis.bids_folder import write_confounds
 
+ROOT = Path(__file__).resolve().parents[2]
 VOLUMES = 40
 STEM = "sub-1_task-t_run-01"
 
@@ -203,3 +205,11 @@ def test_a_table_of_another_run_and_a_run_of_motion_alone_are_refused(tmp_path: 
         read_confounds(run, "motion6", VOLUMES + 1)
     with pytest.raises(InputError, match="scrub keeps no volume; raise its thresholds, or leave the run out"):
         read_confounds(run, "scrub", VOLUMES)
+
+
+def test_strategies_and_settings_are_documented() -> None:
+    section = (ROOT / "data" / "README.md").read_text().split("\n## Preprocessed scans\n")[1].split("\n## ")[0]
+    for strategy in get_args(Strategy):
+        assert f"\n- `{strategy}` MUST take " in section
+    for name, default in config_values(ConfoundSettings()).items():
+        assert re.search(rf"\n- `{name}` MUST be .*; default {default}\.\n", section)

@@ -45,7 +45,7 @@ def test_collinear_conditions_hurt_their_difference_and_not_their_mean() -> None
     rng = np.random.default_rng(3)
     shared = rng.standard_normal(300)
     matrix = pd.DataFrame({"a": shared + 0.4 * rng.standard_normal(300), "b": shared + 0.4 * rng.standard_normal(300), "constant": 1.0})
-    design = Design(matrix, {"a": 1.0, "b": 1.0}, {"a": 1, "b": 1}, np.eye(2, 3), np.arange(300))
+    design = Design(matrix, {"a": 1.0, "b": 1.0}, {"a": 1, "b": 1}, np.eye(2, 3), np.arange(300), ("task", "task", "drift"))
     weights = {"difference": np.array([1.0, -1.0, 0.0]), "mean": np.array([0.5, 0.5, 0.0])}
     table = describe_design(design, weights).set_index("name")
     r = np.corrcoef(matrix["a"], matrix["b"])[0, 1]

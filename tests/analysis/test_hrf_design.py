@@ -145,6 +145,9 @@ def test_volumes_left_out_have_no_row_and_the_others_are_untouched() -> None:
     pd.testing.assert_frame_equal(design.matrix, whole.matrix[kept].reset_index(drop=True))
     np.testing.assert_array_equal(design.volumes, np.flatnonzero(kept))
     np.testing.assert_array_equal(whole.volumes, np.arange(60))
+    assert list(design.matrix.columns[[kind == "task" for kind in design.kinds]]) == ["b", "a", "c", *(f"{n}_derivative" for n in "bac")]
+    assert list(design.matrix.columns[[kind == "confound" for kind in design.kinds]]) == ["slow"]
+    assert design.select("drift")[0, -1] == 1
 
 
 @pytest.mark.parametrize("hrf", ["glover", "fir"])

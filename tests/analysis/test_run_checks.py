@@ -92,7 +92,7 @@ def test_other_times_and_gaps_are_said(tmp_path: Path) -> None:
     assert describe_differences(find_runs(tmp_path, "t")) == [
         "sub-4: repetition time 1.5 s, of most subjects 2 s",
         "sub-5: repetition time 1 s and 2 s, of most subjects 2 s",
-        "sub-1 ses-a: no run 3, though there is run 4",
+        "sub-1_ses-a_task-t_run-03: neither BOLD nor events, though there is run 4",
     ]
     assert describe_differences(find_runs(tmp_path, "t", subjects=["5"])) == ["sub-5: repetition time 1 s and 2 s"]
     assert describe_differences(find_runs(tmp_path, "t", subjects=["2", "3"])) == []

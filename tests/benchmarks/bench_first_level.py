@@ -128,7 +128,7 @@ def measure_growth() -> None:
     rows = []
     for voxels, volumes, confounds in GROWTH:
         events = draw_events(volumes, rng)
-        table = pd.DataFrame(rng.standard_normal((volumes, confounds))).add_prefix("c")
+        table = pd.DataFrame(rng.standard_normal((volumes, confounds))).add_prefix("confound")
         design = build_design(events, "trial_type", compute_frame_times(volumes, TR_S, 0.5), table, DesignSettings(), "run")
         weights = weigh_columns(design, ["c00"], ["c01"])
         assert weights is not None

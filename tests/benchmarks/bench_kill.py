@@ -83,8 +83,7 @@ def compare(files: RunFiles, flips: list[list[object]]) -> Killed:
     begun, over = len(shown), len(shown) - 1  # the last one may have been in flight
     if not has_begun(find_run(files.journal)):
         return Killed(begun, over, 0, True)
-    with contextlib.redirect_stdout(io.StringIO()):
-        events, _ = recover_run(find_run(files.journal))
+    events, _ = recover_run(find_run(files.journal))
     read = Events.read(files.events).table
     expected = [stim_id for stim_id, _ in shown][: len(read)]
     zero_ns = json.loads(files.journal.read_text().split("\n", 1)[0])["time_ns"]
@@ -118,7 +117,7 @@ def run_kills(kills: int, parallel: int, seed: int, folder: Path) -> list[Killed
     places = [folder / f"kill{number}" for number in range(kills)]
     for place in places:
         place.mkdir()
-    with ThreadPoolExecutor(parallel) as pool:
+    with contextlib.redirect_stdout(io.StringIO()), ThreadPoolExecutor(parallel) as pool:  # what recovery says, of all threads
         return list(pool.map(lambda one: kill_once(plan, *one), zip(places, delays, strict=True)))
 
 

@@ -58,6 +58,7 @@ TABLES = {
     "Natural pool": {**responses.IMAGE_COLUMNS, **read_columns("stimgen/pool.py", "COLUMNS")},
     "EncodingModel": read_columns("stimgen/encoding_model.py", "VOXEL_COLUMNS"),
     "First level": read_columns("analysis/run_betas.py", "COLUMNS"),
+    "Quality": {**read_columns("analysis/qc_runs.py", "RUN_COLUMNS"), **read_columns("analysis/qc_runs.py", "ROI_COLUMNS")},
     "ROI peaks": {"roi": "text", "hemisphere": "text", "x_mm": "number", "y_mm": "number", "z_mm": "number", "source": "text"},
 }
 
@@ -181,7 +182,9 @@ def test_the_page_covers_every_noun():
         "EncodingModel",
         "Targets file",
         "Feature cache",
+        "Preprocessed scans",
         "First level",
+        "Quality",
         "Regions",
         "RoiTable",
         "Group result",

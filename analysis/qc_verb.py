@@ -1,0 +1,113 @@
+"""The verb `qc`: BIDS events and fMRIPrep's output in, the quality of every run as tables, pictures and one page out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from analysis.console import show_progress
+from protocols.config import config_values, parse_config
+from protocols.errors import InputError
+from protocols.output_folder import refuse_non_empty, staged_folder
+from protocols.provenance import Provenance
+
+if TYPE_CHECKING:
+    from analysis.dataset import Run
+    from analysis.labels import Region
+    from analysis.roi_sources import RoiSource
+
+
+def qc(
+    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output in derivatives/fmriprep.")],
+    task: Annotated[str, typer.Option(help="Task label.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; qc.html is in it.")],
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of ROI masks (default: BIDS/derivatives/rois, if there).", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
+    ] = None,
+    roi: Annotated[list[str] | None, typer.Option(help="Region to take; repeat for more (default: all).", show_default=False)] = None,
+    noise: Annotated[str, typer.Option(help="ar1, ar1-white, nilearn-ar1 or ols.")] = "ar1",
+    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
+    hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
+    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
+    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several; fsaverage* are surfaces.")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
+    session: Annotated[list[str] | None, typer.Option(help="Only this session; repeat for more.")] = None,
+    derivatives: Annotated[
+        Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
+    ] = None,
+    fd_mm: Annotated[float, typer.Option(help="Framewise displacement that counts as motion; with scrub, what leaves a volume out.")] = 0.5,
+    std_dvars: Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")] = 1.5,
+    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+) -> None:
+    """Look at every run before its results: tSNR, motion, motion that follows the task, autocorrelation, and the design itself.
+
+    Give the confounds, noise and HRF that the model will have. Nothing is left out; qc.html says which runs to look at, and why.
+
+    Example: analysis qc bids/ --task validation --confounds motion6 --out results/qc
+    """
+    from analysis.dataset import find_runs
+    from analysis.qc_report import PAGE, describe_outcome, write_qc
+    from analysis.qc_runs import QcSettings, assess_run, plan_qc
+    from analysis.run_checks import describe_differences
+
+    refuse_non_empty(out, overwrite)
+    source = _choose_source(bids, masks, labels, tuple(roi or ()))
+    model: dict[str, Any] = {"design": {"hrf": hrf, "high_pass_s": high_pass_s}, "noise": noise, "confounds": confounds}
+    model["confound_settings"] = {"fd_mm": fd_mm, "std_dvars": std_dvars}
+    settings = parse_config({"model": model, "fd_mm": fd_mm}, QcSettings, "analysis qc")
+    needed, subjects, sessions = confounds != "none", tuple(subject or ()), tuple(session or ())
+    runs = find_runs(bids, task, space, needed, subjects=subjects, sessions=sessions, derivatives=derivatives)
+    planned = plan_qc(runs, settings)
+    regions = _find_regions(source, runs)
+    provenance = Provenance.collect("analysis qc", {**config_values(settings), "task": task}, _list_inputs(runs, source))
+    with staged_folder(out, provenance, overwrite) as folder:
+        found = [assess_run(one, regions.get(one.run.stem, []), settings) for one in show_progress(planned, "quality")]
+        write_qc(found, settings, provenance, folder)
+    for sentence in describe_differences(runs):
+        typer.echo(sentence)
+    for one in found:
+        if one.look_at:
+            typer.echo(f"{one.planned.run.stem}: {'; '.join(one.look_at)}")
+    typer.echo(f"wrote {out / PAGE}: {describe_outcome(found)}")
+
+
+def _choose_source(bids: Path, masks: Path | None, labels: Path | None, rois: tuple[str, ...]) -> "RoiSource | None":
+    from analysis.roi_sources import RoiSource
+
+    if masks is not None and labels is not None:
+        raise InputError("give either --masks or --labels, not both: regions of the same name could not be told apart")
+    usual = bids / "derivatives" / "rois"
+    if masks or labels or usual.is_dir():
+        return RoiSource(masks or (None if labels else usual), labels, rois)
+    if rois:
+        raise InputError(f"{usual}: no such folder, so there is no region {rois[0]}; name their folder with --masks or --labels")
+    return None
+
+
+def _find_regions(source: "RoiSource | None", runs: "list[Run]") -> "dict[str, list[Region]]":
+    """Return each run's regions by its stem."""
+    from analysis.lineage import FolderIndex
+    from analysis.roi_sources import find_candidates
+
+    if source is None:
+        return {}
+    index = FolderIndex.build([source.root])
+    found: dict[tuple[str, str | None], list[Region]] = {}
+    for run in runs:
+        key = run.name.subject, run.hemisphere
+        if key not in found:
+            found[key] = [one.region for one in find_candidates(source, run.name.subject, [run.bold.name], index)]
+    return {run.stem: found[run.name.subject, run.hemisphere] for run in runs}
+
+
+def _list_inputs(runs: "list[Run]", source: "RoiSource | None") -> dict[str, Path]:
+    inputs: dict[str, Path] = {
+        f"{kind} {run.stem}": path
+        for run in runs
+        for kind in ("bold", "mask", "events", "confounds")
+        if (path := getattr(run, kind)) is not None and path.is_file()
+    }
+    return inputs | ({"regions": source.root} if source else {})

@@ -1,0 +1,83 @@
+"""The verb `trials`: BIDS events, BOLD and regions in; responses to single trials, a folder per subject that `stimgen fit` reads, out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from analysis.console import show_progress
+from protocols.config import config_values, parse_config
+from protocols.errors import InputError
+from protocols.output_folder import refuse_non_empty, staged_folder
+from protocols.provenance import Provenance
+from protocols.responses import Responses
+from protocols.stimulus_set import StimulusSet
+
+if TYPE_CHECKING:
+    from analysis.dataset import Run
+    from analysis.trial_responses import Method
+
+
+def trials(
+    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output.")],
+    task: Annotated[str, typer.Option(help="Task label.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, with a responses folder for each subject.")],
+    method: Annotated[
+        str, typer.Option(help="lss (a model per trial), lsa (one for all) or ridge (one, shrunk; images repeat).")
+    ] = "ridge",
+    masks: Annotated[Path | None, typer.Option(help="Folder of ROI masks (default: BIDS/derivatives/rois).", show_default=False)] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
+    ] = None,
+    set_folder: Annotated[
+        Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
+    ] = None,
+    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
+    hrf: Annotated[str, typer.Option(help="glover, spm, or another shape of one column.")] = "glover",
+    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
+    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several.")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+) -> None:
+    """Estimate the response to every single trial: what an encoding model is fitted to.
+
+    Onsets count where they are, also between volumes. Images that were shown again keep all their trials.
+
+    Example: analysis trials bids/ --task nsdcore --masks derivatives/rois --out responses/
+    """
+    from analysis.dataset import find_runs
+    from analysis.first_level import ModelSettings
+    from analysis.glm_verb import find_set
+    from analysis.roi_sources import RoiSource
+    from analysis.run_checks import check_lengths
+    from analysis.trial_responses import Method, copy_images, estimate_trials, find_voxels
+
+    if method not in get_args(Method):
+        raise InputError(f"--method {method!r}: choose {', '.join(get_args(Method))}")
+    if "+" in hrf or hrf == "fir":
+        raise InputError(f"--hrf {hrf!r}: a trial has one regressor; choose a shape without derivatives")
+    settings = parse_config({"design": {"hrf": hrf, "high_pass_s": high_pass_s}, "confounds": confounds}, ModelSettings, "analysis trials")
+    source = RoiSource(masks or (None if labels else bids / "derivatives" / "rois"), labels)
+    shown = StimulusSet.read(find_set(bids, set_folder, task))
+    runs = find_runs(bids, task, space, settings.confounds != "none", subjects=tuple(subject or ()))
+    lengths = check_lengths(runs)
+    subjects = list(dict.fromkeys(run.name.subject for run in runs))
+    for label in subjects:
+        refuse_non_empty(out / f"sub-{label}", overwrite)
+    for label in show_progress(subjects, "trials"):
+        own = [run for run in runs if run.name.subject == label]
+        regions, voxels = find_voxels(source, own)
+        found = estimate_trials([(run, lengths[run.stem]) for run in own], regions, voxels, settings, cast("Method", method))
+        provenance = Provenance.collect(
+            "analysis trials", {**config_values(settings), "method": method}, _list_inputs(own, shown, source.root)
+        )
+        with staged_folder(out / f"sub-{label}", provenance, overwrite) as folder:
+            images = copy_images(shown.table, shown.folder, folder, set(found.trials["stim_id"]))
+            Responses(folder, found.trials, found.betas.astype("float32"), found.voxels, images).write(folder)
+        typer.echo(f"sub-{label}: {len(found.trials)} trials of {len(images)} images, {len(found.voxels)} voxels, {len(own)} runs")
+    typer.echo(f"wrote {out}: responses of {len(subjects)} subjects, for stimgen fit --responses")
+
+
+def _list_inputs(runs: "list[Run]", shown: StimulusSet, regions: Path) -> dict[str, Path]:
+    inputs = {f"{kind} {run.stem}": path for run in runs for kind in ("bold", "mask", "events") if (path := getattr(run, kind))}
+    return {**inputs, "set": shown.folder, "regions": regions}
