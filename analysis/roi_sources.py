@@ -68,7 +68,7 @@ def find_candidates(source: RoiSource, subject: str, files: Iterable[str], index
         wanted = names[0].get("space") or "(none)"
         raise InputError(f"{source.root}: no region of sub-{subject} is in space {wanted}; spaces there: {', '.join(spaces)}")
     candidates = []
-    for path in fitting:
+    for path in _prefer_native(fitting, names):
         regions = read_regions(path, source.root, source.rois) if source.labels else [_read_mask(path)]
         scans = trace(path, source.root, index)
         candidates += [Candidate(region, scans) for region in regions]
@@ -103,6 +103,13 @@ def choose_candidates(candidates: Sequence[Candidate], tested: Scan, file: str) 
         if not independent:
             circular.append(Circularity(best.choice, (tested,)))
     return taken, circular
+
+
+def _prefer_native(paths: list[Path], names: Sequence[BidsName]) -> list[Path]:
+    """Return, for data whose names tell no space, the files that tell none either or the T1w's, where there are such."""
+    if any(name.get("space") for name in names):
+        return paths
+    return [path for path in paths if BidsName.parse(path.name).get("space") in (None, "T1w")] or paths
 
 
 def _find_masks(folder: Path, subject: str) -> list[Path]:

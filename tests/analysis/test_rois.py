@@ -107,6 +107,19 @@ def test_masks_of_another_space_are_left_alone(tmp_path: Path, measured: Measure
         average(measured, stimuli, tmp_path / "other", "--masks", tmp_path)
 
 
+def test_data_that_tell_no_space_are_native(tmp_path: Path) -> None:
+    write_mask(tmp_path, "sub-01_space-MNI_label-FFA", [1])
+    files = ["sub-01_task-main_run-01_desc-stimuli_betas.nii.gz"]
+
+    def list_spaces() -> list[str | None]:
+        found = find_candidates(RoiSource(tmp_path), "01", files, FolderIndex())
+        return [BidsName.parse(one.region.path.name).get("space") for one in found]
+
+    assert list_spaces() == ["MNI"]
+    write_mask(tmp_path, "sub-01_space-T1w_label-FFA", [1])
+    assert list_spaces() == ["T1w"]
+
+
 def test_overlaps_are_written_and_printed(tmp_path: Path, measured: Measured, stimuli: Path) -> None:
     for subject in ("01", "02"):
         write_mask(tmp_path, f"sub-{subject}_hemi-L_label-A", [1, 2, 3])
