@@ -43,10 +43,12 @@ def name_sidecar(path: Path) -> Path:
 
 
 def read_sidecar(path: Path, root: Path | None = None) -> dict[str, Any]:
-    """Return what JSON sidecars say of a file by BIDS' inheritance, the nearest and most specific last; from `root` down, or its
-    folder's.""" top = root if root is not None and root in path.parents else path.parent own = BidsName.parse(path.name) shared =
-    find_applicable(top, path.parent.relative_to(top), own.entities, f"{own.suffix}.json") values: dict[str, Any] = {} for sidecar in
-    dict.fromkeys([*shared, name_sidecar(path)]):
+    """Return what JSON sidecars say of a file by BIDS' inheritance, nearest and most specific last; from `root` down, or its folder's."""
+    top = root if root is not None and root in path.parents else path.parent
+    own = BidsName.parse(path.name)
+    shared = find_applicable(top, path.parent.relative_to(top), own.entities, f"{own.suffix}.json")
+    values: dict[str, Any] = {}
+    for sidecar in dict.fromkeys([*shared, name_sidecar(path)]):
         if sidecar.is_file():
             values |= read_json(sidecar, "copy it again")
     return values
