@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.options import OverwriteOption
 from protocols.config import config_values
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -24,7 +25,7 @@ def group(
     contrast: Annotated[
         list[str] | None, typer.Option(help="Contrast that was not planned, e.g. 'target - natural'; repeat for more.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
 

@@ -8,6 +8,19 @@ import pandas as pd
 import typer
 
 from analysis.console import show_progress
+from analysis.options import (
+    BidsArgument,
+    ConfoundsOption,
+    HighPassOption,
+    LabelsOption,
+    OverwriteOption,
+    RoiOption,
+    SessionOption,
+    ShapeOption,
+    SpaceOption,
+    SubjectOption,
+    TaskOption,
+)
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -21,29 +34,27 @@ TABLE = "permutation.tsv"
 
 
 def permute(
-    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output in derivatives/fmriprep.")],
-    task: Annotated[str, typer.Option(help="Task label.")],
+    bids: BidsArgument,
+    task: TaskOption,
     contrast: Annotated[list[str], typer.Option(help="Difference of trial types, e.g. 'house - face'; repeat for more.")],
     out: Annotated[Path, typer.Option(help="Folder to write; permutation.tsv is in it.")],
     masks: Annotated[
         Path | None, typer.Option(help="Folder of ROI masks, or of a localizer (default: BIDS/derivatives/rois).", show_default=False)
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
-    ] = None,
-    roi: Annotated[list[str] | None, typer.Option(help="Region to take; repeat for more (default: all).", show_default=False)] = None,
+    labels: LabelsOption = None,
+    roi: RoiOption = None,
     permutations: Annotated[int, typer.Option(help="Labelings to try besides the real one.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the labelings.")] = 0,
-    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
-    hrf: Annotated[str, typer.Option(help="glover, spm, or another shape of one column.")] = "glover",
-    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
-    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several; fsaverage* are surfaces.")] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
-    session: Annotated[list[str] | None, typer.Option(help="Only this session; repeat for more.")] = None,
+    confounds: ConfoundsOption = "motion6",
+    hrf: ShapeOption = "glover",
+    high_pass_s: HighPassOption = 128.0,
+    space: SpaceOption = None,
+    subject: SubjectOption = None,
+    session: SessionOption = None,
     derivatives: Annotated[
         Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Test contrasts in each subject's regions by dealing the images' conditions anew, and refitting every time.
 

@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from analysis.console import show_progress
+from analysis.options import (
+    ConfoundsOption,
+    HighPassOption,
+    LabelsOption,
+    OverwriteOption,
+    SetOption,
+    ShapeOption,
+    SubjectOption,
+    TaskOption,
+)
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -20,24 +30,20 @@ if TYPE_CHECKING:
 
 def trials(
     bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output.")],
-    task: Annotated[str, typer.Option(help="Task label.")],
+    task: TaskOption,
     out: Annotated[Path, typer.Option(help="Folder to write, with a responses folder for each subject.")],
     method: Annotated[
         str, typer.Option(help="lss (a model per trial), lsa (one for all) or ridge (one, shrunk; images repeat).")
     ] = "ridge",
     masks: Annotated[Path | None, typer.Option(help="Folder of ROI masks (default: BIDS/derivatives/rois).", show_default=False)] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
-    ] = None,
-    set_folder: Annotated[
-        Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
-    ] = None,
-    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
-    hrf: Annotated[str, typer.Option(help="glover, spm, or another shape of one column.")] = "glover",
-    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
+    labels: LabelsOption = None,
+    set_folder: SetOption = None,
+    confounds: ConfoundsOption = "motion6",
+    hrf: ShapeOption = "glover",
+    high_pass_s: HighPassOption = 128.0,
     space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several.")] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    subject: SubjectOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Estimate the response to every single trial: what an encoding model is fitted to.
 
