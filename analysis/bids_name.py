@@ -43,7 +43,7 @@ def name_sidecar(path: Path) -> Path:
 
 
 def read_sidecar(path: Path, root: Path | None = None) -> dict[str, Any]:
-    """Return what JSON sidecars say of a file by BIDS' inheritance, nearest and most specific last; from `root` down, or its folder's."""
+    """Return what the JSON sidecars of a file say, from `root` (or its own folder) down, the nearest and most specific last."""
     top = root if root is not None and root in path.parents else path.parent
     own = BidsName.parse(path.name)
     shared = find_applicable(top, path.parent.relative_to(top), own.entities, f"{own.suffix}.json")

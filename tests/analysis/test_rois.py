@@ -201,15 +201,6 @@ def test_the_hemispheres_of_a_surface_are_averaged_together_and_apart() -> None:
         summarize_run([parts[0], Part(make_surface("R", ids=("b", "c")), (make_patch("R", [6]),))], "both")
 
 
-def test_a_surface_file_is_meant_for_its_own_hemisphere(measured: Measured) -> None:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "visfatlas"
-    if not folder.is_dir():
-        pytest.skip("measured data are not there")
-    left = "sub-01_task-main_run-01_hemi-L_space-fsaverage_desc-stimuli_betas.func.gii"
-    candidates = find_candidates(RoiSource(labels=folder, rois=("hMT",)), "01", [left], FolderIndex())
-    assert [(one.region.name, one.region.hemisphere) for one in candidates] == [("hMT", "L")]
-
-
 def test_nothing_is_claimed_from_a_circular_table(tmp_path: Path) -> None:
     drawn = draw_table(np.random.default_rng(1), effect=2.0)
     planned = Question(make_protocol().contrasts, planned=True, alpha=0.05)
