@@ -1,5 +1,6 @@
 """The verb `trials`: BIDS events, BOLD and regions in; responses to single trials, a folder per subject that `stimgen fit` reads, out."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -22,6 +23,7 @@ from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.responses import Responses
 from protocols.stimulus_set import StimulusSet
+from protocols.tables import write_text
 
 if TYPE_CHECKING:
     from analysis.dataset import Run
@@ -54,6 +56,7 @@ def trials(
     from analysis.dataset import find_runs
     from analysis.first_level import ModelSettings
     from analysis.glm_verb import find_set
+    from analysis.lineage import write_chosen
     from analysis.roi_sources import RoiSource
     from analysis.run_checks import check_lengths
     from analysis.trial_responses import Method, copy_images, estimate_trials, find_voxels
@@ -80,6 +83,8 @@ def trials(
         with staged_folder(out / f"sub-{label}", provenance, overwrite) as folder:
             images = copy_images(shown.table, shown.folder, folder, set(found.trials["stim_id"]))
             Responses(folder, found.trials, found.betas.astype("float32"), found.voxels, images).write(folder)
+            chosen = write_chosen(found.scans if method == "ridge" else ())
+            write_text(json.dumps({"format_version": 1, **chosen}, indent=2) + "\n", folder / "voxels.json")
         typer.echo(f"sub-{label}: {len(found.trials)} trials of {len(images)} images, {len(found.voxels)} voxels, {len(own)} runs")
     typer.echo(f"wrote {out}: responses of {len(subjects)} subjects, for stimgen fit --responses")
 
