@@ -1,6 +1,6 @@
 """Defects of nilearn 0.14.1 that would hit this use, each shown on nilearn and shown not to be ours.
 
-Those of masks, confounds and repetition times are in `test_nilearn_dataset_defects.py`.
+Those of masks, confounds and repetition times are in `test_nilearn_reader.py`.
 """
 
 import nibabel
