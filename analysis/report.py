@@ -50,7 +50,7 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    responses = average_runs(table)
+    responses = average_runs(table, keep_gaps=True)
     if sources.stimuli is not None:
         _refuse_other_set(sources.stimuli, responses)
     environment = Environment(
@@ -106,7 +106,7 @@ def _tabulate_conditions(responses: ImageResponses, roi: str) -> pd.DataFrame:
     for term in terms:
         images = [stim_id for images in responses.image_sets(term, roi) for stim_id in images]
         if images:
-            columns[term] = responses.select(roi, images).mean(axis=1)
+            columns[term] = responses.average(roi, images)
     return pd.DataFrame(columns, index=responses.subjects)
 
 
