@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-_SMALLEST = 1e-7  # of the variance of y: a component of D stays above, one of Z counts as 0 below
+_SMALLEST = 1e-6  # of the variance of y: a component of D stays above, one of Z counts as 0 below
 _NEWTON_STEPS = 12
+_MOST_DF = 1e6  # where nothing that the variance depends on is uncertain
 
 
 @dataclass(frozen=True)
@@ -80,25 +81,51 @@ def collect_products(
 
 def fit_mixed(model: Mixed, weights: Sequence[float]) -> Fit:
     """Maximize the restricted likelihood and test sum_j weights_j b_j."""
-    from scipy.optimize import minimize
-
-    random, residuals = int(model.owner.max(initial=-1)) + 1, len(model.residual)
-    variance = float(model.products[:, -1, -1].sum()) / float(model.rows.sum())
-    start = np.full(random + residuals, variance / (random + residuals))
-    bounds = [(0.0, None)] * random + [(_SMALLEST * variance, None)] * residuals
-    found = minimize(lambda theta: _evaluate(model, theta), start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-6})
-    lower = np.array([low for low, _ in bounds])
-    theta = _polish(model, found.x, lower, _SMALLEST * variance)
-    free = theta > np.maximum(lower, _SMALLEST * variance)
+    small = _SMALLEST * float(model.products[:, -1, -1].sum()) / float(model.rows.sum())
+    random = _count_random(model)
+    lower = np.repeat([0.0, small], [random, len(model.residual)])
+    theta = _maximize(model, lower, small)
+    free = theta > np.maximum(lower, small)
     theta = np.where(free, theta, lower)
     state = _solve(model, theta)
     w = np.asarray(weights, dtype=np.float64)
     contrast = state.T[:, : model.fixed] @ w
     change = _vary(model, state, contrast)[free]
-    spread = 2 * np.linalg.pinv(_curve(model, state, theta)[np.ix_(free, free)], hermitian=True)
     value = float(contrast[: model.fixed] @ w)
-    uncertainty = float(change @ spread @ change)
-    return Fit((state.T @ state.r)[: model.fixed], theta, value, 2 * value**2 / uncertainty if uncertainty > 0 else float("nan"))
+    uncertainty = 2 * float(change @ np.linalg.pinv(_inform(model, state, theta, free), hermitian=True) @ change)
+    return Fit((state.T @ state.r)[: model.fixed], theta, value, 2 * value**2 / uncertainty if uncertainty > 0 else _MOST_DF)
+
+
+def _maximize(model: Mixed, lower: Float[np.ndarray, " components"], small: float) -> Float[np.ndarray, " components"]:
+    """Climb from a start at which the components of Z hold as much as those of D; the latter by their logarithms, whose scale is even."""
+    from scipy.optimize import minimize
+
+    random, residuals = _count_random(model), len(model.residual)
+    variance = small / _SMALLEST
+    start = np.repeat([variance / 2 / max(random, 1), np.log(variance / 2 / residuals)], [random, residuals])
+
+    def evaluate(x: Float[np.ndarray, " components"]) -> tuple[float, Float[np.ndarray, " components"]]:
+        theta = np.concatenate([x[:random], np.exp(x[random:])])
+        value, gradient = _evaluate(model, theta)
+        return value, np.concatenate([gradient[:random], gradient[random:] * theta[random:]])
+
+    most = 1e3 * variance
+    bounds = [(0.0, most)] * random + [(np.log(small), np.log(most))] * residuals
+    x = minimize(evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-6}).x
+    return _polish(model, np.concatenate([x[:random], np.maximum(np.exp(x[random:]), small)]), lower, small)
+
+
+def _inform(
+    model: Mixed, state: _State, theta: Float[np.ndarray, " components"], free: Bool[np.ndarray, " components"]
+) -> Float[np.ndarray, "free free"]:
+    """Return the information on the components that are not held at a bound: observed, or expected where the former is not positive."""
+    both: list[Float[np.ndarray, "free free"]] = [one[np.ix_(free, free)] for one in _curve(model, state, theta)]
+    values = np.linalg.eigvalsh(both[0])
+    return both[0] if len(values) == 0 or values[0] > 1e-9 * values[-1] else both[1]
+
+
+def _count_random(model: Mixed) -> int:
+    return int(model.owner.max(initial=-1)) + 1
 
 
 def _solve(model: Mixed, theta: Float[np.ndarray, " components"]) -> _State:
@@ -135,7 +162,7 @@ def _vary(model: Mixed, state: _State, t: Float[np.ndarray, " columns"], of_y: b
 
 
 def _sum_by_owner(model: Mixed, values: Float[np.ndarray, " columns"]) -> Float[np.ndarray, " kinds"]:
-    return np.bincount(model.owner, weights=values[model.fixed :], minlength=int(model.owner.max(initial=-1)) + 1)
+    return np.bincount(model.owner, weights=values[model.fixed :], minlength=_count_random(model))
 
 
 def _trace_residual(model: Mixed, state: _State) -> Float[np.ndarray, " residuals"]:
@@ -144,12 +171,17 @@ def _trace_residual(model: Mixed, state: _State) -> Float[np.ndarray, " residual
     return values
 
 
-def _curve(model: Mixed, state: _State, theta: Float[np.ndarray, " components"]) -> Float[np.ndarray, "components components"]:
-    """Return the second derivatives of minus twice the restricted log likelihood, 2 y'P V_k P V_l P y - tr(P V_k P V_l)."""
+def _curve(
+    model: Mixed, state: _State, theta: Float[np.ndarray, " components"]
+) -> tuple[Float[np.ndarray, "components components"], Float[np.ndarray, "components components"]]:
+    """Return the second derivatives of minus twice the restricted log likelihood, and their expectation.
+
+    These are 2 y'P V_k P V_l P y - tr(P V_k P V_l), and tr(P V_k P V_l).
+    """
     crossed, d, T = model.products[:, :-1, :-1], state.d, state.T
     left = np.eye(len(T)) - T @ state.Q
     inner = state.Q @ left  # W'PW
-    random, n = int(model.owner.max(initial=-1)) + 1, len(model.residual)
+    random, n = _count_random(model), len(model.residual)
     Z = slice(model.fixed, None)
     member = np.zeros((len(model.owner), random))
     member[np.arange(len(model.owner)), model.owner] = 1
@@ -164,8 +196,8 @@ def _curve(model: Mixed, state: _State, theta: Float[np.ndarray, " components"])
     traces[random:, random:] = model.residual @ pairs @ model.residual.T
     s = theta[random:]
     beside = np.concatenate([np.zeros(random), 2 * model.scatter[:, 0] / s**3 - model.scatter[:, 1] / s**2])
-    curve: Float[np.ndarray, "components components"] = 2 * _quadratics(model, state, member) - traces + np.diag(beside)
-    return curve
+    expected = np.concatenate([np.zeros(random), model.scatter[:, 1] / s**2])
+    return 2 * _quadratics(model, state, member) - traces + np.diag(beside), traces + np.diag(expected)
 
 
 def _quadratics(model: Mixed, state: _State, member: Float[np.ndarray, "random kinds"]) -> Float[np.ndarray, "components components"]:
@@ -195,7 +227,7 @@ def _polish(
     value, gradient = _evaluate(model, theta)
     for _ in range(_NEWTON_STEPS):
         free = (theta > lower + small) | (gradient < 0)
-        values, vectors = np.linalg.eigh(_curve(model, _solve(model, theta), theta)[np.ix_(free, free)])
+        values, vectors = np.linalg.eigh(_curve(model, _solve(model, theta), theta)[0][np.ix_(free, free)])
         bent = np.maximum(np.abs(values), 1e-6 * np.abs(values).max())  # downhill even where the likelihood is not concave
         step = np.zeros_like(theta)
         step[free] = -vectors @ ((vectors.T @ gradient[free]) / bent)

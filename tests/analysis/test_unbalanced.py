@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_derivatives_are_those_of_the_likelihood() -> None:
     slopes = [(_evaluate(model, up)[0] - _evaluate(model, down)[0]) / (2 * step) for up, down in shifted]
     curves = [(_evaluate(model, up)[1] - _evaluate(model, down)[1]) / (2 * step) for up, down in shifted]
     np.testing.assert_allclose(_evaluate(model, theta)[1], slopes, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(_curve(model, _solve(model, theta), theta), curves, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(_curve(model, _solve(model, theta), theta)[0], curves, rtol=1e-5, atol=1e-6)
 
 
 GAPPED = {
@@ -166,6 +167,39 @@ def test_units_change_nothing_else() -> None:
     one, other = estimate_contrast(sets, PAIR), estimate_contrast(larger, PAIR)
     assert (other.estimate, other.se) == pytest.approx((1e4 * one.estimate, 1e4 * one.se), rel=1e-6)
     assert (other.df, other.p, other.beside.d_low) == pytest.approx((one.df, one.p, one.beside.d_low), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["images missing", "no subject differences"])
+def test_agrees_with_statsmodels_where_that_applies(name: str) -> None:
+    import pandas as pd
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    drawn = draw_design(name)
+    rows = pd.DataFrame({"subject": drawn.subject, "image": drawn.image, "code": 0.5 - drawn.group, "y": drawn.response})
+    parts = {"subject": "0 + C(subject)", "slope": "0 + C(subject):code", "image": "0 + C(image)"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statsmodels warns of a boundary
+        fitted = MixedLM.from_formula("y ~ code", groups=np.ones(len(rows)), vc_formula=parts, re_formula="0", data=rows).fit(reml=True)
+    effect = estimate_contrast(collect_sets(drawn), PAIR, pooled=True)
+    assert effect.estimate == pytest.approx(fitted.params["code"], rel=1e-3)
+    assert effect.se == pytest.approx(fitted.bse["code"], rel=5e-3)
+
+
+def test_whatever_is_drawn_gives_numbers_or_a_refusal() -> None:
+    """Few subjects and images, half of the responses missing, components of 0, no noise at all."""
+    rng = np.random.default_rng(13)
+    answered = 0
+    for _ in range(120):
+        sizes = tuple(int(size) for size in rng.integers(2, 6, rng.integers(1, 5)))
+        sds = (*rng.choice([0.0, 0.3, 1.0, 5.0], 3), rng.choice([0.0, 0.5]))
+        sets = draw_gapped(rng, int(rng.integers(2, 6)), sizes, sds, rng.choice([0.0, 0.2, 0.5]), int(rng.choice([1, 3])))
+        try:
+            effect = estimate_contrast(sets, [1.0, *[-1 / max(len(sizes) - 1, 1)] * (len(sizes) - 1)])
+        except InputError:
+            continue
+        answered += 1
+        assert np.isfinite([effect.se, effect.df, effect.p, effect.ci_low, effect.ci_high, effect.beside.d_low, effect.beside.d_high]).all()
+    assert answered > 80
 
 
 def test_refuses_what_cannot_be_compared() -> None:
