@@ -9,7 +9,7 @@ from analysis.decision import GATE
 from analysis.image_responses import ImageResponses
 from analysis.permutation import PermutedTest, permute_contrasts
 
-COLUMNS = ("p_permutation", "p_permutation_corrected", "p_permutation_floor", "p_images", "p_subjects")
+COLUMNS = ("p_permutation", "p_permutation_corrected", "p_permutation_floor", "p_images", "p_subjects", "p_both")
 
 
 def arrange_test(
@@ -41,7 +41,7 @@ def add_twin(tests: pd.DataFrame, arranged: Sequence[PermutedTest | None]) -> pd
     places = [place for place, one in zip(added.index[~gate], arranged, strict=True) if one is not None]
     twins = permute_contrasts([one for one in arranged if one is not None]) if places else []
     for place, twin in zip(places, twins, strict=True):
-        added.loc[place, list(COLUMNS)] = [twin.p, twin.p_corrected, twin.p_floor, twin.p_images, twin.p_subjects]
+        added.loc[place, list(COLUMNS)] = [twin.p, twin.p_corrected, twin.p_floor, twin.p_images, twin.p_subjects, twin.p_both]
     return added
 
 

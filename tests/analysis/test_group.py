@@ -135,7 +135,7 @@ def test_the_twin_stands_beside_each_test() -> None:
     assert gate["p_permutation"] == gate["p"]
     assert (rows["p_permutation"] >= rows["p_permutation_floor"]).all()
     assert (rows["p_permutation_corrected"] >= rows["p_permutation"]).all()
-    assert (rows["p_permutation"] == rows[["p_images", "p_subjects"]].max(axis=1)).all()
+    assert (rows["p_permutation"] == rows[["p_images", "p_subjects", "p_both"]].max(axis=1)).all()
     assert not any("permutation" in note for note in result.summary["notes"])
     few = analyze(draw_table(np.random.default_rng(15), subjects=3, effect=2.0), PLANNED)
     assert (

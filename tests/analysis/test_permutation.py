@@ -50,7 +50,7 @@ def test_exact_p_is_that_of_brute_force(sizes: tuple[int, ...], subjects: int) -
     (twin,) = permute_contrasts([make_test(values, sizes, weights)])
     images, signs = brute_force(values, sizes, weights)
     assert (twin.p_images, twin.p_subjects) == pytest.approx((images, signs))
-    assert twin.p == twin.p_corrected == max(twin.p_images, twin.p_subjects)
+    assert twin.p == twin.p_corrected == max(twin.p_images, twin.p_subjects, twin.p_both)
     assert twin.exact
 
 
@@ -79,7 +79,8 @@ def test_a_subject_without_the_roi_is_left_out_there() -> None:
     gapped = np.insert(values, 2, np.nan, axis=0)
     other = make_test(np.random.default_rng(6).standard_normal((7, 8)), (4, 4), family="secondary")
     whole, with_gap = permute_contrasts([make_test(values, (4, 4))]), permute_contrasts([make_test(gapped, (4, 4)), other])
-    assert with_gap[0] == whole[0]
+    assert (with_gap[0].p_images, with_gap[0].p_subjects) == (whole[0].p_images, whole[0].p_subjects)
+    assert with_gap[0].p_both == pytest.approx(whole[0].p_both, abs=0.02)
 
 
 def test_many_arrangements_are_drawn_reproducibly_and_near_the_exact_p() -> None:
@@ -99,7 +100,7 @@ def test_order_of_images_and_tests_does_not_matter() -> None:
     shuffled = [_reorder(test, rng.permutation(9)) for test in reversed(tests)]
     for one, other in zip(permute_contrasts(tests), reversed(permute_contrasts(shuffled)), strict=True):
         assert (one.p_images, one.p_subjects) == pytest.approx((other.p_images, other.p_subjects))
-        assert one.p_corrected == pytest.approx(other.p_corrected)
+        assert (one.p_both, one.p_corrected) == pytest.approx((other.p_both, other.p_corrected))
 
 
 def _reorder(test: PermutedTest, order: np.ndarray) -> PermutedTest:
@@ -111,13 +112,13 @@ def test_equal_tests_cost_nothing_and_unequal_ones_do() -> None:
     values = draw_values(rng, 7, (4, 4), (0.2, 0.4, 0.4)) + 0.8 * (np.arange(8) < 4)
     alone = permute_contrasts([make_test(values, (4, 4))])[0]
     copies = permute_contrasts([make_test(values, (4, 4))] * 4)
-    assert [twin.p_corrected for twin in copies] == pytest.approx([alone.p] * 4)
+    assert [twin.p_corrected for twin in copies] == pytest.approx([alone.p_corrected] * 4)
     others = [make_test(rng.standard_normal((7, 8)), (4, 4), name=f"{number}") for number in range(4)]
     apart = permute_contrasts([make_test(values, (4, 4)), *others])[0]
-    assert apart.p == alone.p
+    assert (apart.p_images, apart.p_subjects) == (alone.p_images, alone.p_subjects)
     assert apart.p_corrected > alone.p_corrected
     elsewhere = [PermutedTest("secondary", one.images, one.values, one.sets, one.weights) for one in others]
-    assert permute_contrasts([make_test(values, (4, 4)), *elsewhere])[0].p_corrected == alone.p_corrected
+    assert permute_contrasts([make_test(values, (4, 4)), *elsewhere])[0].p_corrected == pytest.approx(alone.p_corrected, abs=0.01)
 
 
 @pytest.mark.parametrize("sds", [(0.0, 0.6, 0.4), (0.6, 0.0, 0.4), (0.5, 0.5, 0.4)])
@@ -128,6 +129,15 @@ def test_false_positives_are_at_most_nominal(sds: tuple[float, float, float]) ->
         if assumed == 0:  # each p holds where what it takes for none is none
             rejected = sum(getattr(twin, name) <= 0.05 for twin in twins)
             assert rejected <= stats.binom.ppf(0.999, 200, 0.05)
+
+
+def test_both_ways_share_the_deviations_of_the_crossed_variance() -> None:
+    """Where residuals are small, the bootstrap's standard deviation is the crossed standard error."""
+    values = draw_values(np.random.default_rng(12), 40, (30, 30), (0.6, 0.6, 0.02)) + 0.3 * (np.arange(60) < 30)
+    (twin,) = permute_contrasts([make_test(values, (30, 30))])
+    effect = estimate_effect([values[:, :30], values[:, 30:]], [1.0, -1.0])
+    assert twin.p_both == pytest.approx(2 * stats.norm.sf(abs(effect.t)), abs=0.02)
+    assert twin.p_both > 2 * twin.p_subjects  # which do not see images vary
 
 
 def draw_family(rng: np.random.Generator) -> list[Twin]:
