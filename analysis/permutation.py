@@ -211,7 +211,7 @@ def _flip_subjects(tests: Sequence[PermutedTest]) -> _Tail:
 
 
 def _flip_both(tests: Sequence[PermutedTest]) -> _Tail:
-    """Give subjects' and images' deviations random signs, the same in all tests; the statistic is in units of its standard deviation."""
+    """Give subjects' and images' deviations random signs, the same in all tests; the statistic is the root of min F', of data and draws."""
     rng = np.random.default_rng(_SEED)
     names = sorted({image for test in tests for image in test.images})
     columns = {name: column for column, name in enumerate(names)}
@@ -219,10 +219,8 @@ def _flip_both(tests: Sequence[PermutedTest]) -> _Tail:
     by_image = rng.choice((1.0, -1.0), size=(_DRAWS, len(names)))
     observed, statistics = np.empty(len(tests)), np.empty((len(tests), _DRAWS))
     for place, test in enumerate(tests):
-        d, subjects, images = _deviate(test)
-        drawn = by_subject @ subjects + by_image[:, [columns[image] for image in test.images]] @ images
-        unit = max(float(np.sqrt((subjects**2).sum() + (images**2).sum())), _LEAST)
-        observed[place], statistics[place] = abs(d) / unit, np.abs(drawn) / unit
+        signs = by_image[:, [columns[image] for image in test.images]]
+        observed[place], statistics[place] = _draw_min_f(test, by_subject, signs)
     p = (1 + (statistics >= observed[:, None] * _TIE).sum(axis=1)) / (1 + _DRAWS)
     corrected = np.ones(len(tests))
     families = np.array([test.family for test in tests])
@@ -234,18 +232,40 @@ def _flip_both(tests: Sequence[PermutedTest]) -> _Tail:
     return _Tail(p, corrected, floor, np.zeros(len(tests), dtype=bool))
 
 
-def _deviate(test: PermutedTest) -> tuple[float, Float[np.ndarray, " subjects"], Float[np.ndarray, " images"]]:
-    """Return the estimate, and what each subject and each image adds to its deviation: squares sum to A and to B of `analysis.crossed`."""
+def _draw_min_f(
+    test: PermutedTest, by_subject: Float[np.ndarray, "draws subjects"], by_image: Float[np.ndarray, "draws images"]
+) -> tuple[float, Float[np.ndarray, " draws"]]:
+    """Return |d| / sqrt(A + B) (see `analysis.crossed`) of the data, and of deviations from the means with signs drawn for them.
+
+    Deviations are scaled up for the mean that was taken from them.
+    """
     scores = _score_subjects(test)
     present = np.isfinite(scores)
-    count = int(present.sum())
-    d = float(scores[present].mean())
-    subjects: Float[np.ndarray, " subjects"] = np.where(present, scores - d, 0) / np.sqrt(count * max(count - 1, 1))
-    sizes = np.bincount(test.sets, minlength=len(test.weights))
     means = test.values[present].mean(axis=0)
-    levels = np.bincount(test.sets, weights=means, minlength=len(sizes)) / sizes
-    images: Float[np.ndarray, " images"] = (test.weights / np.sqrt(sizes * (sizes - 1)))[test.sets] * (means - levels[test.sets])
-    return d, subjects, images
+    estimate = float(scores[present].mean())
+    drawn, a = _sign(scores[present] - estimate, by_subject[:, present])
+    variance, observed = a, _square_error(scores[present])
+    for number, weight in enumerate(test.weights):
+        same = test.sets == number
+        level, b = _sign(means[same] - means[same].mean(), by_image[:, same])
+        drawn = drawn + weight * level
+        variance = variance + weight**2 * b
+        observed += weight**2 * _square_error(means[same])
+    return abs(estimate) / np.sqrt(max(observed, _LEAST)), np.abs(drawn) / np.sqrt(np.maximum(variance, _LEAST))
+
+
+def _sign(
+    deviations: Float[np.ndarray, " units"], signs: Float[np.ndarray, "draws units"]
+) -> tuple[Float[np.ndarray, " draws"], Float[np.ndarray, " draws"]]:
+    """Return the mean of deviations with drawn signs, and its squared standard error."""
+    n = len(deviations)
+    scaled = deviations * np.sqrt(n / max(n - 1, 1))
+    mean = signs @ scaled / n
+    return mean, np.maximum((scaled**2).sum() - n * mean**2, 0) / (n * max(n - 1, 1))
+
+
+def _square_error(values: Float[np.ndarray, " units"]) -> float:
+    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
 
 
 def _score_subjects(test: PermutedTest) -> Float[np.ndarray, " subjects"]:
