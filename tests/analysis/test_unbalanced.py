@@ -198,6 +198,7 @@ def test_whatever_is_drawn_gives_numbers_or_a_refusal() -> None:
         except InputError:
             continue
         answered += 1
+        assert effect.df < 1e5
         assert np.isfinite([effect.se, effect.df, effect.p, effect.ci_low, effect.ci_high, effect.beside.d_low, effect.beside.d_high]).all()
     assert answered > 80
 
