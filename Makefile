@@ -16,7 +16,7 @@ VWAM ?=
 HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-speed system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-inference bench-speed system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -73,6 +73,10 @@ bench-glm: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_single_trials
 	$(BIN)/python -m tests.benchmarks.bench_permute_labels
 	$(BIN)/python -m tests.benchmarks.bench_roi_ceilings
+
+# False positives, coverage and power of the inference beside the usual tests: a quarter of an hour on one core
+bench-inference: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_inference
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)

@@ -2,17 +2,21 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.crossed import Effect, estimate_effect
+from analysis.crossed import Effect
 from analysis.decision import EXPLORATORY, GATE, decide_claims
+from analysis.group_specificity import gate_specificity, tabulate_specificity
+from analysis.group_twin import COLUMNS as TWIN_COLUMNS
+from analysis.group_twin import add_twin, arrange_test, note_twin
 from analysis.image_responses import ImageResponses, average_runs, split_sets
-from analysis.map_contrasts import TARGET
-from analysis.specificity import Specificity, count_own_wins, estimate_specificity, relabel_sets
+from analysis.permutation import PermutedTest
+from analysis.specificity import Specificity
+from analysis.unbalanced import estimate_contrast
 from protocols.errors import InputError
 from protocols.protocol import Contrast
 from protocols.roi_table import RoiTable
@@ -21,10 +25,9 @@ SPECIFICITY = "specificity"
 ALL_ROIS = "all"
 MEAN = "mean"
 _RELABELED = "exact relabeling of image sets, jointly over subjects"
-_MIN_SETS_TO_RELABEL = 4  # 1 / 3! is above any usual alpha
 COLUMNS = (
     *("contrast", "expression", "family", "roi", "estimate_psc", "ci_low", "ci_high", "t", "df", "p", "p_corrected", "p_floor", "claimed"),
-    *("method", "subjects", "images", "planned"),
+    *("d", "d_low", "d_high", *TWIN_COLUMNS, "min_f", "min_f_df", "min_f_p", "method", "subjects", "images", "planned"),
 )
 
 
@@ -47,7 +50,9 @@ class GroupResult:
     tests
         One row per test (`COLUMNS`): the specificity gate first, then contrast by contrast and ROI by ROI.
     matrix
-        Mean response per subject (and `mean`), ROI and image set: `subject roi image_set condition target response_psc images`.
+        Mean response per subject (and `mean`, with its interval), ROI and image set (see `tabulate_matrix`).
+    specificity
+        Own images against every other set, and dissociations of pairs (`group_specificity.COLUMNS`).
     summary
         Everything else as JSON values: alpha, planned, subjects, ROIs, own_wins, notes, inputs and versions.
     """
@@ -55,6 +60,7 @@ class GroupResult:
     tests: pd.DataFrame
     matrix: pd.DataFrame
     summary: dict[str, Any]
+    specificity: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def analyze(table: RoiTable, question: Question) -> GroupResult:
@@ -67,10 +73,12 @@ def analyze(table: RoiTable, question: Question) -> GroupResult:
     """
     if table.circular:
         question = dataclasses.replace(question, planned=False)
-    responses = average_runs(table)
-    gate, wins, notes = _test_specificity(responses, question)
-    rows = gate + [row for contrast in question.contrasts for row in _test_contrast(responses, contrast, question.planned, table.where)]
-    tests = decide_claims(pd.DataFrame(rows), question.alpha)
+    responses = average_runs(table, keep_gaps=True)
+    gate, wins, notes = gate_specificity(responses)
+    rows = [] if gate is None else [_gate_row(*gate, question.planned)]
+    tested = [pair for contrast in question.contrasts for pair in _test_contrast(responses, contrast, question.planned, table.where)]
+    tests = add_twin(pd.DataFrame([*rows, *(row for row, _ in tested)]), [arranged for _, arranged in tested])
+    tests = decide_claims(tests, question.alpha)
     if not question.planned:
         tests["claimed"] = False
     summary = {
@@ -84,47 +92,41 @@ def analyze(table: RoiTable, question: Question) -> GroupResult:
         "targeted_rois": responses.targets,
         "images": {str(condition): int(count) for condition, count in responses.images["condition"].value_counts(sort=False).items()},
         "own_wins": wins,
-        "notes": [*responses.notes, *notes, *_note_circular(table), *_note_small(len(responses.subjects))],
+        "notes": [
+            *(*responses.notes, *notes, *_note_circular(table), *_note_small(len(responses.subjects))),
+            *note_twin(tests, question.alpha),
+        ],
     }
-    return GroupResult(tests[list(COLUMNS)], tabulate_matrix(responses), summary)
+    return GroupResult(tests[list(COLUMNS)], tabulate_matrix(responses), summary, tabulate_specificity(responses))
 
 
 def tabulate_matrix(responses: ImageResponses) -> pd.DataFrame:
-    """Return the mean response of each ROI to each image set (condition and target), for each subject and for their mean."""
+    """Return the mean response of each ROI to each image set (condition and target), for each subject and for their mean.
+
+    The mean has an interval for new subjects and new images, where the set has the images for one.
+    """
     targets = responses.images["target"].astype(object).where(responses.images["target"].notna(), None)
     pairs = list(dict.fromkeys(zip(responses.images["condition"], targets, strict=True)))
     rows = []
     for roi in responses.by_roi:
         for condition, target in pairs:
             images = responses.images_of(condition, target)
-            means = responses.select(roi, images).mean(axis=1)
+            means = responses.average(roi, images)
             name = condition if target is None else f"{condition}_{target}"
-            for subject, value in [*zip(responses.subjects, means, strict=True), (MEAN, means.mean())]:
-                rows.append((subject, roi, name, condition, target, float(value), len(images)))
-    return pd.DataFrame(rows, columns=["subject", "roi", "image_set", "condition", "target", "response_psc", "images"])
+            mean, low, high = _estimate_mean(responses, roi, images)
+            for subject, value in zip(responses.subjects, means, strict=True):
+                rows.append((subject, roi, name, condition, target, float(value), np.nan, np.nan, len(images)))
+            rows.append((MEAN, roi, name, condition, target, mean, low, high, len(images)))
+    names = ["subject", "roi", "image_set", "condition", "target", "response_psc", "ci_low", "ci_high", "images"]
+    return pd.DataFrame(rows, columns=names).dropna(subset="response_psc").reset_index(drop=True)
 
 
-def _test_specificity(responses: ImageResponses, question: Question) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
-    """Return the gate's row, the counts of ROIs that their own images drive most, and notes."""
-    k = len(responses.targets)
-    if k < 2:
-        note = f"specificity needs images made for at least 2 measured ROIs, the table has {k}; contrasts are tested without it"
-        return [], {}, [note]
-    per_subject, overall = count_own_wins(responses.matrix())
-    wins = {"rois": k, "per_subject": dict(zip(responses.subjects, per_subject, strict=True)), MEAN: overall}
-    sets = [np.stack([responses.select(roi, responses.images_of(TARGET, made)) for roi in responses.targets]) for made in responses.targets]
+def _estimate_mean(responses: ImageResponses, roi: str, images: Sequence[str]) -> tuple[float, float, float]:
     try:
-        effect = estimate_specificity(sets)
-    except InputError as problem:
-        raise InputError(f"specificity: {problem}") from None
-    relabeled = relabel_sets(responses.matrix())
-    exact = k >= _MIN_SETS_TO_RELABEL
-    notes = (
-        []
-        if exact
-        else [f"{k} image sets can be relabeled in {relabeled.relabelings} ways only, so the gate is the crossed test of the interaction"]
-    )
-    return [_gate_row(effect, relabeled if exact else None, question.planned)], wins, notes
+        effect = estimate_contrast([responses.select_set(roi, images)], [1.0])
+    except InputError:  # one image, or no variance: a mean without an interval
+        return float(np.nanmean(responses.average(roi, images))), np.nan, np.nan
+    return effect.estimate, effect.ci_low, effect.ci_high
 
 
 def _gate_row(effect: Effect, relabeled: Specificity | None, planned: bool) -> dict[str, Any]:
@@ -140,18 +142,22 @@ def _gate_row(effect: Effect, relabeled: Specificity | None, planned: bool) -> d
     }
 
 
-def _test_contrast(responses: ImageResponses, contrast: Contrast, planned: bool, where: str) -> list[dict[str, Any]]:
+def _test_contrast(
+    responses: ImageResponses, contrast: Contrast, planned: bool, where: str
+) -> list[tuple[dict[str, Any], PermutedTest | None]]:
     rows = []
+    family = contrast.family if planned else EXPLORATORY
     for roi in responses.by_roi:
         try:
             found = split_sets(responses, contrast.expression, roi)
             if found is None:
                 continue
             sets, weights = found
-            effect = estimate_effect([responses.select(roi, images) for images in sets], weights)
+            effect = estimate_contrast([responses.select_set(roi, images) for images in sets], weights)
         except InputError as problem:
             raise InputError(f"{where}: contrast {contrast.expression!r}, ROI {roi}: {problem}") from None
-        rows.append(_row(contrast.name, contrast.expression, contrast.family if planned else EXPLORATORY, roi, effect, planned))
+        row = _row(contrast.name, contrast.expression, family, roi, effect, planned)
+        rows.append((row, arrange_test(responses, roi, sets, weights, family)))
     if not rows:
         rois = ", ".join(responses.by_roi)
         raise InputError(f"{where}: contrast {contrast.expression!r} applies to no ROI: none of {rois} has images on both sides")
@@ -167,6 +173,7 @@ def _row(name: str, expression: str, family: str, roi: str, effect: Effect, plan
         "estimate_psc": effect.estimate,
         "ci_low": effect.ci_low,
         "ci_high": effect.ci_high,
+        **vars(effect.beside),
         "t": effect.t,
         "df": effect.df,
         "p": effect.p,

@@ -1,4 +1,4 @@
-"""A GroupResult on disk: `group.tsv`, `group.json` (the same on every run), `matrix.tsv` and the RoiTable it came from."""
+"""A GroupResult on disk: `group.tsv`, `group.json` (the same every time), `matrix.tsv`, `specificity.tsv` and the RoiTable it came from."""
 
 import json
 import math
@@ -7,6 +7,8 @@ from typing import Any
 
 from analysis.group import COLUMNS as TEST_COLUMNS
 from analysis.group import GroupResult
+from analysis.group_specificity import COLUMNS as SPECIFICITY_COLUMNS
+from analysis.group_twin import COLUMNS as TWIN_COLUMNS
 from protocols.provenance import Provenance
 from protocols.roi_table import FILE_NAME as ROI_TABLE
 from protocols.roi_table import RoiTable
@@ -15,9 +17,10 @@ from protocols.tables import Columns, read_json, read_tsv, write_text, write_tsv
 TABLE = "group.tsv"
 SUMMARY = "group.json"
 MATRIX = "matrix.tsv"
+SPECIFICITY = "specificity.tsv"
 _TEXT = ("contrast", "expression", "family", "roi", "method")
 _WHOLE = ("subjects", "images")
-_OPTIONAL = ("p_corrected", "p_floor")
+_OPTIONAL = ("p_corrected", "p_floor", *TWIN_COLUMNS, "min_f", "min_f_df", "min_f_p")
 _FLAGS = ("claimed", "planned")
 COLUMNS: Columns = {
     name: "text" if name in (*_TEXT, *_FLAGS) else "integer" if name in _WHOLE else "optional number" if name in _OPTIONAL else "number"
@@ -25,7 +28,11 @@ COLUMNS: Columns = {
 }
 MATRIX_COLUMNS: Columns = {
     **dict.fromkeys(("subject", "roi", "image_set", "condition"), "text"),
-    **{"target": "optional text", "response_psc": "number", "images": "integer"},
+    **{"target": "optional text", "response_psc": "number", "ci_low": "optional number", "ci_high": "optional number", "images": "integer"},
+}
+COMPARISONS: Columns = {
+    name: "text" if name in ("comparison", "roi", "other", "method") else "integer" if name in _WHOLE else "number"
+    for name in SPECIFICITY_COLUMNS
 }
 
 
@@ -36,6 +43,7 @@ def write_group(result: GroupResult, table: RoiTable, folder: Path) -> None:
     tests = [{name: _plain(value) for name, value in row.items()} for row in result.tests.to_dict("records")]
     write_text(json.dumps({**result.summary, "tests": tests}, indent=2) + "\n", folder / SUMMARY)
     write_tsv(result.matrix, folder / MATRIX)
+    write_tsv(result.specificity, folder / SPECIFICITY)
     table.write(folder / ROI_TABLE)
 
 
@@ -52,7 +60,8 @@ def read_group(folder: Path) -> tuple[GroupResult, RoiTable]:
     tests = tests.assign(**{name: tests[name] == "true" for name in _FLAGS})
     summary = read_json(folder / SUMMARY, "run analysis group again")
     summary.pop("tests", None)
-    return GroupResult(tests, read_tsv(folder / MATRIX, MATRIX_COLUMNS), summary), RoiTable.read(folder)
+    matrix, specificity = read_tsv(folder / MATRIX, MATRIX_COLUMNS), read_tsv(folder / SPECIFICITY, COMPARISONS)
+    return GroupResult(tests, matrix, summary, specificity), RoiTable.read(folder)
 
 
 def _plain(value: Any) -> Any:

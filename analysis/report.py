@@ -50,7 +50,7 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    responses = average_runs(table)
+    responses = average_runs(table, keep_gaps=True)
     if sources.stimuli is not None:
         _refuse_other_set(sources.stimuli, responses)
     environment = Environment(
@@ -68,6 +68,9 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
         "sheet": _lay_out_images(sources.stimuli, responses.images) if sources.stimuli else None,
         "figures": _draw_all(result, responses, sources.stimuli),
         "wins": result.summary["own_wins"],
+        "wins_p": _format_p_cell(result.summary["own_wins"].get("p")),
+        "wins_floor": _format_p_cell(result.summary["own_wins"].get("p_floor")),
+        "comparisons": _format_tests(result.specificity),
         "models": [_read_model(folder) for folder in sources.models],
         "runs": _read_sessions(sources.bids) if sources.bids else [],
         "provenance": provenance,
@@ -106,7 +109,7 @@ def _tabulate_conditions(responses: ImageResponses, roi: str) -> pd.DataFrame:
     for term in terms:
         images = [stim_id for images in responses.image_sets(term, roi) for stim_id in images]
         if images:
-            columns[term] = responses.select(roi, images).mean(axis=1)
+            columns[term] = responses.average(roi, images)
     return pd.DataFrame(columns, index=responses.subjects)
 
 
@@ -234,12 +237,17 @@ def _all_own(contrasts: list[str]) -> bool:
 def _format_tests(tests: pd.DataFrame) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in tests.to_dict("records")]
     for row in rows:
-        for name, digits in (("estimate_psc", 2), ("ci_low", 2), ("ci_high", 2), ("t", 2), ("df", 1)):
-            row[name] = f"{row[name]:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-        for name in ("p", "p_corrected", "p_floor"):
-            row[name] = "" if pd.isna(row[name]) else format_p(row[name]).removeprefix("= ")
+        for name, digits in (("estimate_psc", 2), ("ci_low", 2), ("ci_high", 2), ("d", 2), ("t", 2), ("df", 1)):
+            if name in row:
+                row[name] = f"{row[name]:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        for name in ("p", "p_corrected", "p_floor", "p_permutation_corrected", "p_permutation_floor"):
+            row[name] = _format_p_cell(row.get(name))
         row["p_corrected"] = row["p_corrected"] or NOT_REACHED
     return rows
+
+
+def _format_p_cell(p: float | None) -> str:
+    return "" if p is None or pd.isna(p) else format_p(p).removeprefix("= ")
 
 
 def _format_cell(value: Any) -> str:

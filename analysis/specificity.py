@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from analysis.crossed import Effect, estimate_effect
+from analysis.crossed import Effect
+from analysis.unbalanced import ImageSet, estimate_contrast
 
 _EXACT_UP_TO = 8  # 40,320 relabelings
 _DRAWS = 20_000
@@ -22,7 +23,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Specificity:
-    """The test's result. `statistic` in psc; `p_floor` is the smallest p that this number of sets can give."""
+    """The test's result. `statistic` in psc, or a count of ROIs; `p_floor` is the smallest p that this number of sets can give."""
 
     statistic: float
     p: float
@@ -55,15 +56,29 @@ def count_own_wins(matrix: Float[np.ndarray, "subjects rois sets"]) -> tuple[lis
     return [int(wins) for wins in per_subject], int((matrix.mean(axis=0).argmax(axis=-1) == diagonal).sum())
 
 
+def relabel_wins(matrix: Float[np.ndarray, "subjects rois sets"]) -> Specificity:
+    """Compare the number of ROIs that their own images drive most, by the mean over subjects, with that of every relabeling of the sets.
+
+    The count is what papers report ("4 of 5"). Its null is not binomial: an image set can be the own set of one ROI only, and where one
+    set drives every ROI no relabeling gives more than one.
+    """
+    best = matrix.mean(axis=0).argmax(axis=-1)
+    orders = _list_orders(len(best))
+    counts = (orders == best).sum(axis=1)
+    reached = int((counts >= counts[0]).sum())
+    return Specificity(float(counts[0]), reached / len(orders), 1 / len(orders), len(orders))
+
+
 def estimate_specificity(responses: Sequence[Float[np.ndarray, "rois subjects _"]]) -> Effect:
     """Estimate the mean double-centered diagonal with subjects and images random.
 
     `responses[c]` holds the responses of all k ROIs to the images made for ROI c. The mean diagonal is a sum over sets c of
-    the mean over images of u_si = sum_R (delta_Rc - 1/k) y_siR / k, which is what `estimate_effect` takes.
+    the mean over images of u_si / k, u_si = sum_R (delta_Rc - 1/k) y_siR: the response of the own ROI beyond the mean of all. Images that a
+    subject did not see are NaN.
     """
     k = len(responses)
-    scores = [np.tensordot((np.eye(k)[c] - 1 / k) / k, values, axes=1) for c, values in enumerate(responses)]
-    return estimate_effect(scores, [1.0] * k)
+    scores = [np.tensordot(np.eye(k)[c] - 1 / k, values, axes=1) for c, values in enumerate(responses)]
+    return estimate_contrast([ImageSet(one, np.isfinite(one).astype(int), np.zeros_like(one)) for one in scores], [1 / k] * k)
 
 
 def _list_orders(k: int) -> Int[np.ndarray, "orders k"]:

@@ -106,3 +106,34 @@ def test_refuses_one_image_and_no_variance() -> None:
         estimate_effect([np.ones((3, 1)), np.ones((3, 4))], [1.0, -1.0])
     with pytest.raises(InputError, match="all responses are equal"):
         estimate_effect([np.ones((3, 4)), np.zeros((3, 4))], [1.0, -1.0])
+
+
+def test_standardized_effect_is_in_standard_deviations_of_one_response() -> None:
+    rng = np.random.default_rng(8)
+    sds, difference = (0.6, 0.8, 0.5), 1.0
+    truth = difference / np.sqrt(sum(sd**2 for sd in sds))
+    found = []
+    for _ in range(400):
+        a, b = draw_null(rng, 12, (20, 20), sds)
+        found.append(estimate_effect([a + difference, b], [1.0, -1.0]).beside)
+    assert np.mean([one.d for one in found]) == pytest.approx(truth, rel=0.05)
+    covered = sum(one.d_low <= truth <= one.d_high for one in found)
+    assert covered >= stats.binom.ppf(0.001, 400, 0.94)
+
+
+def test_min_f_is_clarks() -> None:
+    a, b = draw_null(np.random.default_rng(9), 5, (6, 8), (1.0, 0.8, 0.7))
+    told = estimate_effect([a + 1, b], [1.0, -1.0]).beside
+    over_subjects = stats.ttest_rel((a + 1).mean(axis=1), b.mean(axis=1)).statistic ** 2
+    over_images = stats.ttest_ind((a + 1).mean(axis=0), b.mean(axis=0), equal_var=False)
+    f1, f2 = over_subjects, over_images.statistic**2
+    df = (f1 + f2) ** 2 / (f1**2 / over_images.df + f2**2 / 4)
+    assert (told.min_f, told.min_f_df) == pytest.approx((f1 * f2 / (f1 + f2), df))
+    assert told.min_f_p == pytest.approx(stats.f.sf(told.min_f, 1, df))
+
+
+def test_one_subject_has_no_min_f() -> None:
+    a, b = draw_null(np.random.default_rng(10), 1, (7, 11), (0, 1, 0.5))
+    told = estimate_effect([a, b], [1.0, -1.0]).beside
+    assert np.isnan(told.min_f)
+    assert np.isfinite(told.d_low)

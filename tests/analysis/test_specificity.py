@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.specificity import count_own_wins, double_center, estimate_specificity, relabel_sets
+from analysis.specificity import count_own_wins, double_center, estimate_specificity, relabel_sets, relabel_wins
 
 
 def test_double_centering_leaves_no_roi_or_set_mean() -> None:
@@ -70,3 +70,38 @@ def test_crossed_estimate_is_the_same_statistic() -> None:
     effect = estimate_specificity(responses)
     assert effect.estimate == pytest.approx(relabel_sets(matrix).statistic)
     assert effect.images == 18
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_p_of_the_confusion_count_is_that_of_brute_force(k: int) -> None:
+    matrix = np.random.default_rng(k).standard_normal((3, k, k)) + 0.8 * np.eye(k)
+    means = matrix.mean(axis=0)
+    counts = [sum(means[roi].argmax() == order[roi] for roi in range(k)) for order in itertools.permutations(range(k))]
+    result = relabel_wins(matrix)
+    assert result.statistic == counts[0] == count_own_wins(matrix)[1]
+    assert result.p == pytest.approx(np.mean(np.array(counts) >= counts[0]))
+
+
+def test_four_of_five_may_happen_by_a_strong_set_never() -> None:
+    strong = np.random.default_rng(5).standard_normal((4, 5, 5)) + 50 * (np.arange(5) == 2)
+    assert relabel_wins(strong).statistic == 1
+    assert relabel_wins(strong).p == 1
+    perfect = np.broadcast_to(np.eye(5), (2, 5, 5))
+    assert relabel_wins(perfect).p == pytest.approx(1 / 120)
+
+
+def test_confusion_count_is_rarely_significant_by_chance() -> None:
+    rng = np.random.default_rng(6)
+    rejected = sum(relabel_wins(rng.standard_normal((1, 5, 1)) + rng.standard_normal((4, 5, 5))).p <= 0.05 for _ in range(600))
+    assert rejected <= stats.binom.ppf(0.999, 600, 0.05)
+
+
+def test_gaps_leave_the_estimate_where_it_was() -> None:
+    rng = np.random.default_rng(7)
+    responses = [rng.standard_normal((3, 6, 8)) + (np.arange(3) == c)[:, None, None] for c in range(3)]
+    gapped = [values.copy() for values in responses]
+    gapped[1][:, 2, 3] = np.nan
+    whole, less = estimate_specificity(responses), estimate_specificity(gapped)
+    assert "restricted maximum likelihood" in less.method
+    assert (less.estimate, less.se) == pytest.approx((whole.estimate, whole.se), rel=0.1)
+    assert less.beside.d == pytest.approx(whole.beside.d, rel=0.1)

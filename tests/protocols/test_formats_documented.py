@@ -157,9 +157,9 @@ def test_each_file_array_and_key_of_an_encoding_model_is_documented():
 
 
 def test_each_column_of_a_group_result_is_documented():
-    from analysis.group_files import COLUMNS, MATRIX_COLUMNS
+    from analysis.group_files import COLUMNS, COMPARISONS, MATRIX_COLUMNS
 
-    for columns in (COLUMNS, MATRIX_COLUMNS):
+    for columns in (COLUMNS, MATRIX_COLUMNS, COMPARISONS):
         for column, kind in columns.items():
             assert any(re.match(rf"- `{column}` {re.escape(KINDS[kind])}(?! or)", rule) for rule in find_rules("Group result", column)), (
                 column
