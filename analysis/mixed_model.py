@@ -39,6 +39,8 @@ class Mixed:
         d_c = sum_j residual[j, c] theta_j: how each component of D enters the classes.
     scatter
         For each component of D, a sum of squares that is theta_j times a chi square, known beside the rows, and its degrees of freedom.
+    needed
+        Which components of D must be above 0, so that every d_c is.
     """
 
     products: Float[np.ndarray, "classes columns columns"]
@@ -47,6 +49,7 @@ class Mixed:
     owner: Int[np.ndarray, " random"]
     residual: Float[np.ndarray, "residuals classes"]
     scatter: Float[np.ndarray, "residuals 2"]
+    needed: Bool[np.ndarray, " residuals"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def fit_mixed(model: Mixed, weights: Sequence[float]) -> Fit:
     """Maximize the restricted likelihood and test sum_j weights_j b_j."""
     small = _SMALLEST * float(model.products[:, -1, -1].sum()) / float(model.rows.sum())
     random = _count_random(model)
-    lower = np.repeat([0.0, small], [random, len(model.residual)])
+    lower = np.concatenate([np.zeros(random), np.where(model.needed, small, 0)])
     theta = _maximize(model, lower, small)
     free = theta > np.maximum(lower, small)
     theta = np.where(free, theta, lower)
@@ -97,22 +100,24 @@ def fit_mixed(model: Mixed, weights: Sequence[float]) -> Fit:
 
 
 def _maximize(model: Mixed, lower: Float[np.ndarray, " components"], small: float) -> Float[np.ndarray, " components"]:
-    """Climb from a start at which the components of Z hold as much as those of D; the latter by their logarithms, whose scale is even."""
+    """Climb from a start at which the components of Z hold as much as those of D; those above 0 by their logarithms."""
     from scipy.optimize import minimize
 
     random, residuals = _count_random(model), len(model.residual)
     variance = small / _SMALLEST
-    start = np.repeat([variance / 2 / max(random, 1), np.log(variance / 2 / residuals)], [random, residuals])
+    logs = np.concatenate([np.zeros(random, dtype=bool), model.needed])
+    start = np.repeat([variance / 2 / max(random, 1), variance / 2 / residuals], [random, residuals])
+    start[logs] = np.log(start[logs])
 
     def evaluate(x: Float[np.ndarray, " components"]) -> tuple[float, Float[np.ndarray, " components"]]:
-        theta = np.concatenate([x[:random], np.exp(x[random:])])
+        theta = np.where(logs, np.exp(np.where(logs, x, 0)), x)
         value, gradient = _evaluate(model, theta)
-        return value, np.concatenate([gradient[:random], gradient[random:] * theta[random:]])
+        return value, np.where(logs, gradient * theta, gradient)
 
     most = 1e3 * variance
-    bounds = [(0.0, most)] * random + [(np.log(small), np.log(most))] * residuals
+    bounds = [(np.log(small), np.log(most)) if one else (0.0, most) for one in logs]
     x = minimize(evaluate, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-6}).x
-    return _polish(model, np.concatenate([x[:random], np.maximum(np.exp(x[random:]), small)]), lower, small)
+    return _polish(model, np.maximum(np.where(logs, np.exp(np.where(logs, x, 0)), x), lower), lower, small)
 
 
 def _inform(
@@ -138,7 +143,8 @@ def _solve(model: Mixed, theta: Float[np.ndarray, " components"]) -> _State:
     factor = np.linalg.cholesky(M)
     half = np.linalg.solve(factor, np.diag(S))
     T = half.T @ half
-    extra = (model.scatter[:, 1] * np.log(theta[random:]) + model.scatter[:, 0] / theta[random:]).sum()
+    s = np.where(model.needed, theta[random:], 1)
+    extra = (model.scatter[:, 1] * np.log(s) + model.scatter[:, 0] / s).sum()
     deviance = model.rows @ np.log(d) + 2 * np.log(np.diag(factor)).sum() + whole[-1, -1] - r @ T @ r + extra
     return _State(d, T, Q, r, float(deviance))
 
@@ -148,7 +154,7 @@ def _evaluate(model: Mixed, theta: Float[np.ndarray, " components"]) -> tuple[fl
     state = _solve(model, theta)
     traces = np.concatenate([_sum_by_owner(model, np.diag(state.Q - state.Q @ state.T @ state.Q)), _trace_residual(model, state)])
     gradient = traces - _vary(model, state, state.T @ state.r, of_y=True)
-    s = theta[-len(model.residual) :]
+    s = np.where(model.needed, theta[-len(model.residual) :], 1)
     gradient[-len(model.residual) :] += model.scatter[:, 1] / s - model.scatter[:, 0] / s**2
     return state.deviance, gradient
 
@@ -194,7 +200,7 @@ def _curve(
     pairs = np.einsum("cij,eji->ce", TQ, TQ) / np.outer(d**2, d**2)
     pairs += np.diag(model.rows / d**2 - 2 * np.einsum("cii->c", TQ) / d**3)
     traces[random:, random:] = model.residual @ pairs @ model.residual.T
-    s = theta[random:]
+    s = np.where(model.needed, theta[random:], 1)
     beside = np.concatenate([np.zeros(random), 2 * model.scatter[:, 0] / s**3 - model.scatter[:, 1] / s**2])
     expected = np.concatenate([np.zeros(random), model.scatter[:, 1] / s**2])
     return 2 * _quadratics(model, state, member) - traces + np.diag(beside), traces + np.diag(expected)

@@ -113,7 +113,8 @@ def _compose(rows: _Rows, weights: Float[np.ndarray, " sets"], sets: Sequence[Im
         within = sum(float(one.scatter[one.runs > 0].sum()) for one in sets)
         scatter[-1] = within / scale**2, sum(int((one.runs - 1)[one.runs > 0].sum()) for one in sets)
     owner = np.repeat(np.arange(len(parts)), [part.shape[1] for part in parts])
-    return Mixed(products, counts, X.shape[1], owner, residual, scatter)
+    needed = np.arange(len(residual)) >= (0 if even else len(residual) - 1)
+    return Mixed(products, counts, X.shape[1], owner, residual, scatter, needed)
 
 
 def _by_subject(rows: _Rows, weights: Float[np.ndarray, " sets"]) -> list[Float[np.ndarray, "rows _"]]:

@@ -12,7 +12,7 @@ from scipy.linalg import block_diag
 
 from analysis import unbalanced
 from analysis.crossed import CROSSED, IMAGES_ONLY, estimate_effect
-from analysis.mixed_model import _curve, _evaluate, _solve
+from analysis.mixed_model import _curve, _evaluate, _solve, fit_mixed
 from analysis.unbalanced import REML, ImageSet, estimate_contrast
 from protocols.errors import InputError
 from tests.analysis.crossed_tables import DESIGNS, Table, draw_design
@@ -110,6 +110,22 @@ def test_derivatives_are_those_of_the_likelihood() -> None:
     curves = [(_evaluate(model, up)[1] - _evaluate(model, down)[1]) / (2 * step) for up, down in shifted]
     np.testing.assert_allclose(_evaluate(model, theta)[1], slopes, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(_curve(model, _solve(model, theta), theta)[0], curves, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("most_runs", [1, 8])
+def test_no_other_start_climbs_higher(most_runs: int) -> None:
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(15)
+    for _ in range(10):
+        sets = draw_gapped(rng, 4, (5, 5), (0.3, 0.5, 0.0, 1.8), 0.1, most_runs)
+        model = unbalanced._compose(unbalanced._list_rows(sets, PAIR), np.array(PAIR), sets, 1.0, False)
+        reached, _ = _evaluate(model, fit_mixed(model, PAIR).theta)
+        for _ in range(3):
+            start = rng.dirichlet(np.ones(6 + (most_runs > 1)))
+            bounds = [(0.0 if free else 1e-6, None) for free in [True] * 4 + [not one for one in model.needed]]
+            other = minimize(lambda theta: _evaluate(model, theta), start, jac=True, method="L-BFGS-B", bounds=bounds)  # noqa: B023
+            assert reached <= other.fun + 1e-4
 
 
 GAPPED = {
