@@ -2,7 +2,7 @@
 
 import typer
 
-from analysis import glm_verb, group_verb, hrf_verb, localize_verb, qc_verb, report_verb, rois_verb, simulate_verb, trials_verb
+from analysis import glm_verb, group_verb, hrf_verb, localize_verb, lock_verb, qc_verb, report_verb, rois_verb, simulate_verb, trials_verb
 from protocols.program import run_program
 
 app = typer.Typer(
@@ -11,6 +11,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("lock")(lock_verb.lock)
 app.command("simulate")(simulate_verb.simulate)
 app.command("qc")(qc_verb.qc)
 app.command("hrf")(hrf_verb.hrf)
