@@ -9,6 +9,7 @@ import typer
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, hash_file
 from protocols.roi_table import FILE_NAME, RoiTable
+from protocols.stimulus_set import StimulusSet
 
 if TYPE_CHECKING:
     from analysis.group import GroupResult
@@ -30,6 +31,10 @@ def group(
     quality: Annotated[
         Path | None, typer.Option("--qc", help="Folder that `analysis qc` wrote, for the plan's exclusions.", show_default=False)
     ] = None,
+    set_folder: Annotated[
+        Path | None,
+        typer.Option("--set", help="Stimulus set that was shown: prediction, gain, transfer and dose.", show_default=False),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
@@ -42,6 +47,7 @@ def group(
     from analysis.asked import answer, ask, describe_asked
     from analysis.exclusions import exclude_runs, read_quality
     from analysis.group_files import write_group
+    from analysis.supplement import collect_supplement, describe_subjects, note_few
 
     refuse_non_empty(out, overwrite)
     asked = ask(protocol, lock, contrast or [])
@@ -49,8 +55,12 @@ def group(
     measured = read_quality(quality) if quality else None
     table, left_out = exclude_runs(table, asked.plan.exclusions, measured) if asked.plan else (table, [])
     result = answer(table, asked)
-    result = dataclasses.replace(result, summary={**result.summary, "notes": [*left_out, *result.summary["notes"]]})
-    named = {"protocol": protocol, "lock": lock, "qc": quality}
+    contrasts = [*(asked.plan.contrasts if asked.plan else ()), *asked.further]
+    beside = collect_supplement(table, contrasts, asked.alpha, StimulusSet.read(set_folder) if set_folder else None)
+    notes = [*left_out, *result.summary["notes"], *note_few(len(result.summary["subjects"]))]
+    more = {"notes": notes, "subjects_alone": describe_subjects(beside, contrasts)}
+    result = dataclasses.replace(result, summary={**result.summary, **more})
+    named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder}
     inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
     values = describe_asked(asked)
     provenance = Provenance.collect("analysis group", values, inputs)
@@ -61,7 +71,10 @@ def group(
     result = dataclasses.replace(result, summary={**result.summary, "roi_table_sha256": hash_file(file), **versions})
     with staged_folder(out, provenance, overwrite) as folder:
         write_group(result, table, folder)
+        beside.write(folder)
     _print_tests(result)
+    for sentence in result.summary["subjects_alone"]:
+        typer.echo(sentence)
     for note in result.summary["notes"]:
         typer.echo(f"note: {note}")
     exploratory = "" if result.summary["planned"] else " (exploratory)"

@@ -166,6 +166,16 @@ def test_each_column_of_a_group_result_is_documented():
             )
 
 
+def test_each_column_beside_a_group_result_is_documented():
+    from analysis.supplement import FILES
+
+    for columns in FILES.values():
+        for column, kind in columns.items():
+            rules = find_rules("Subjects and prediction", column)
+            assert len(rules) == 1, column
+            assert re.match(rf"- `{column}` {re.escape(KINDS[kind])}(?! or)", rules[0]), column
+
+
 def test_each_key_of_a_lock_is_documented():
     from analysis.lock import ImageSet, Plan
 
@@ -198,6 +208,7 @@ def test_the_page_covers_every_noun():
         "RoiTable",
         "Lock",
         "Group result",
+        "Subjects and prediction",
         "ROI peaks",
     ]
     assert list(SECTIONS) == nouns
