@@ -28,11 +28,12 @@ UNLOCKED = "the plan was not locked before scanning (analysis lock): that it was
 
 @dataclass(frozen=True)
 class Asked:
-    """A plan (None: everything is exploratory), its lock where there is one, and contrasts that were not planned."""
+    """A plan (None: everything is exploratory), its lock where there is one, contrasts that were not planned, and runs per subject."""
 
     plan: Plan | None
     lock: Lock | None = None
     further: tuple[Contrast, ...] = ()
+    runs: int | None = None
 
     @property
     def alpha(self) -> float:
@@ -55,15 +56,17 @@ def ask(protocol: Path | None, lock: Path | None, expressions: Sequence[str]) ->
         return Asked(None, None, further)
     fixed = _read_lock(protocol, lock)
     plan = fixed.plan if fixed else Plan(task="")
+    runs = None
     if protocol is not None:
         written = Protocol.read(protocol)
+        runs = written.timing.runs * written.timing.sessions
         if fixed is None:
             plan = choose_plan(written)
         else:
             refuse_changed_plan(fixed, written, str(protocol))
     if not any(contrast.family == "primary" for contrast in plan.contrasts):
         raise InputError(f"{protocol or lock}: has no primary contrast, so nothing was planned to be tested; name one in [[contrasts]]")
-    return Asked(plan, fixed, _refuse_planned(plan, further))
+    return Asked(plan, fixed, _refuse_planned(plan, further), runs)
 
 
 def describe_asked(asked: Asked) -> dict[str, Any]:

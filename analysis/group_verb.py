@@ -44,22 +44,16 @@ def group(
 
     Example: analysis group results/rois --protocol protocols/roi_validation.toml --out results/group
     """
-    from analysis.asked import answer, ask, describe_asked
-    from analysis.exclusions import exclude_runs, read_quality
+    from analysis.asked import ask, describe_asked
+    from analysis.exclusions import read_quality
+    from analysis.group_answer import answer_all
     from analysis.group_files import write_group
-    from analysis.supplement import collect_supplement, describe_subjects, note_few
 
     refuse_non_empty(out, overwrite)
     asked = ask(protocol, lock, contrast or [])
     table, file = RoiTable.read(roi_table), roi_table / FILE_NAME if roi_table.is_dir() else roi_table
     measured = read_quality(quality) if quality else None
-    table, left_out = exclude_runs(table, asked.plan.exclusions, measured) if asked.plan else (table, [])
-    result = answer(table, asked)
-    contrasts = [*(asked.plan.contrasts if asked.plan else ()), *asked.further]
-    beside = collect_supplement(table, contrasts, asked.alpha, StimulusSet.read(set_folder) if set_folder else None)
-    notes = [*left_out, *result.summary["notes"], *note_few(len(result.summary["subjects"]))]
-    more = {"notes": notes, "subjects_alone": describe_subjects(beside, contrasts)}
-    result = dataclasses.replace(result, summary={**result.summary, **more})
+    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None)
     named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder}
     inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
     values = describe_asked(asked)
@@ -70,13 +64,12 @@ def group(
     }
     result = dataclasses.replace(result, summary={**result.summary, "roi_table_sha256": hash_file(file), **versions})
     with staged_folder(out, provenance, overwrite) as folder:
-        write_group(result, table, folder)
+        write_group(result, kept, folder)
         beside.write(folder)
     _print_tests(result)
-    for sentence in result.summary["subjects_alone"]:
-        typer.echo(sentence)
-    for note in result.summary["notes"]:
-        typer.echo(f"note: {note}")
+    for opening, key in (("", "subjects_alone"), ("look at ", "flags"), ("note: ", "notes")):
+        for sentence in result.summary[key]:
+            typer.echo(opening + sentence)
     exploratory = "" if result.summary["planned"] else " (exploratory)"
     typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
 

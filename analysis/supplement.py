@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.flags import COLUMNS as FLAG_COLUMNS
 from analysis.gain import DOSE_COLUMNS, GAIN_COLUMNS, TRANSFER_COLUMNS, tabulate_dose, tabulate_gain, tabulate_transfer
 from analysis.image_responses import average_runs
 from analysis.prediction import COLUMNS as PREDICTION_COLUMNS
@@ -26,6 +27,7 @@ FILES: dict[str, Columns] = {
     "gain.tsv": GAIN_COLUMNS,
     "transfer.tsv": TRANSFER_COLUMNS,
     "dose.tsv": DOSE_COLUMNS,
+    "flags.tsv": FLAG_COLUMNS,
 }
 FEW_SUBJECTS = 6  # below, a group's t alone is not enough
 
