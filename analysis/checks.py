@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.flags import DROPPED, FLAGS, FLAT, LABELS, MASK, MOTION, UNSEEN, Flag, Runs, name_run
+from analysis.flags import DROPPED, FLAGS, FLAT, LABELS, MASK, MOTION, SHIFT, UNSEEN, Flag, Runs, name_run
 from analysis.pattern_checks import check_duplicates, check_patterns, check_regions, check_scales
 from protocols.roi_table import RoiTable
 
 _VOXELS = 0.25  # share of an ROI's voxels by which runs of a subject may differ
+_LAG = 0.6  # volumes
 _MOTION = 2.0  # times what chance explains of the motion
 
 
@@ -52,6 +53,7 @@ def check_table(table: RoiTable, known: Known) -> list[Flag]:
         *_check_voxels(runs),
         *(_check_labels(table, known.stimuli) if known.stimuli is not None else ()),
         *(_check_motion(known.quality) if known.quality is not None else ()),
+        *(_check_timing(known.quality) if known.quality is not None else ()),
     ]
     order = list(FLAGS)
     return sorted(found, key=lambda flag: order.index(flag.name))
@@ -116,3 +118,16 @@ def _check_motion(quality: pd.DataFrame) -> Iterator[Flag]:
         explained, chance = float(row["task_motion_r2"]), float(row["task_motion_chance"])
         if explained > min(_MOTION * chance, (1 + chance) / 2):
             yield Flag(MOTION, name_run(row["subject"], row["session"], row["run"]), f"R2 {explained:.2f}, {chance:.2f} by chance")
+
+
+def _check_timing(quality: pd.DataFrame) -> Iterator[Flag]:
+    """Compare each run's lag with the median of the subject's other runs; a person's slow response is in all of them."""
+    for _, rows in quality.groupby("subject", sort=False):
+        lags = rows["lag_volumes"].to_numpy(dtype=np.float64)
+        for place, row in enumerate(rows.to_dict("records")):
+            others = np.delete(lags, place)
+            others = others[~np.isnan(others)]
+            usual = float(np.median(others)) if len(others) > 1 else np.nan
+            if abs(lags[place] - usual) > _LAG:
+                found = f"responses {lags[place]:.1f} volumes late, {usual:.1f} in the other runs"
+                yield Flag(SHIFT, name_run(row["subject"], row["session"], row["run"]), found)
