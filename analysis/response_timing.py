@@ -13,7 +13,7 @@ from analysis.design import Design
 _REACH = 3  # volumes to either side
 _FAR = 12  # volumes from where the task has nothing to do with the series
 _MOST_SHIFTS = 60
-_CLEAR = 5.0  # standard deviations of what is explained at far shifts
+_CLEAR = 4.0  # standard deviations of what is explained at far shifts
 
 
 def measure_lag(series: Float[np.ndarray, "rows voxels"], design: Design) -> float:

@@ -94,9 +94,9 @@ def test_a_response_without_a_shape_has_no_lag() -> None:
 
 def test_events_that_are_a_volume_off_show_in_the_quality_table(bids: Path, tmp_path: Path) -> None:
     shutil.copytree(bids, tmp_path / "bids")
-    path = tmp_path / "bids" / "sub-02" / "ses-01" / "func" / "sub-02_ses-01_task-planted_run-02_events.tsv"
+    path = tmp_path / "bids" / "sub-01" / "ses-01" / "func" / "sub-01_ses-01_task-planted_run-02_events.tsv"
     events = pd.read_csv(path, sep="\t", keep_default_na=False)
     events.assign(onset=events["onset"] - 1.0).to_csv(path, sep="\t", index=False)
-    run_analysis("qc", tmp_path / "bids", "--task", "planted", "--subject", "02", "--out", tmp_path / "qc")
+    run_analysis("qc", tmp_path / "bids", "--task", "planted", "--subject", "01", "--out", tmp_path / "qc")
     lags = read_tsv(tmp_path / "qc" / "qc.tsv", {"lag_volumes": "optional number"})["lag_volumes"]
     assert lags[1] - lags[0] == pytest.approx(1.0, abs=0.3)
