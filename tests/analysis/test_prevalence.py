@@ -132,3 +132,15 @@ def test_images_that_a_subject_did_not_see_are_left_out_for_this_subject_alone()
 def test_refuses(positive: int, subjects: int, settings: PrevalenceSettings, message: str) -> None:
     with pytest.raises(InputError, match=message):
         estimate_prevalence(positive, subjects, settings)
+
+
+def test_each_side_is_a_mean_over_the_images_that_the_subject_saw() -> None:
+    responses = average_runs(draw_table(np.random.default_rng(5), subjects=2))
+    gaps = {roi: values.copy() for roi, values in responses.by_roi.items()}
+    gaps["V3"].loc["02", ["targetLO0", "targetLO1", "targetFFA3"]] = np.nan
+    asked = (Contrast(name="own", expression="target - other"),)
+    found = tabulate_subjects(type(responses)(gaps, responses.images, ()), asked, 0.05).set_index(["roi", "subject"])
+    seen, images = gaps["V3"].loc["02"], responses.images
+    made = images["condition"] == "target"
+    own, other = seen[(made & (images["target"] == "V3")).to_numpy()], seen[(made & (images["target"] != "V3")).to_numpy()]
+    assert found.loc[("V3", "02"), "estimate_psc"] == pytest.approx(own.mean() - other.mean())
