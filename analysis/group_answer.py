@@ -27,12 +27,12 @@ def answer_all(
     flags = check_table(table, Known(stimuli.table if stimuli else None, quality, asked.runs))
     kept, left_out = exclude_runs(table, asked.plan.exclusions, quality) if asked.plan else (table, [])
     result = answer(kept, asked)
-    contrasts = [*(asked.plan.contrasts if asked.plan else ()), *asked.further]
-    beside = collect_supplement(kept, contrasts, asked.alpha, stimuli)
+    told = asked.plan.contrasts if asked.plan else asked.further
+    beside = collect_supplement(kept, [*told, *(asked.further if asked.plan else ())], asked.alpha, stimuli)
     summary = {
         **result.summary,
         "notes": [*left_out, *result.summary["notes"], *note_few(len(result.summary["subjects"]))],
-        "subjects_alone": describe_subjects(beside, contrasts),
+        "subjects_alone": describe_subjects(beside, told),
         "flags": [describe_flag(flag) for flag in flags],
     }
     tables = {**beside.tables, **({"flags.tsv": tabulate_flags(flags)} if flags else {})}
