@@ -1,12 +1,13 @@
 """What stands beside the group's tests, measured: coverage of prevalence intervals, and bias of the ceiling-normalized correlation.
 
-    python -m tests.benchmarks.bench_claims [--draws 500]
+    python -m tests.benchmarks.bench_claims [--draws 500] [--design 0]
 
 Prevalence needs no simulation: of 2 to 8 subjects all outcomes are counted. The normalized correlation of a model whose true correlation is
 .5 is drawn over noise ceilings from .2 to .9; `told` is the share of draws in which a normalized value is given at all.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,10 +30,10 @@ def measure_coverage() -> None:
     print_table("Coverage of 95 % prevalence intervals", ("subjects", "exact: lowest", "mean", "densest: lowest", "mean"), rows)
 
 
-def measure_bias(draws: int) -> None:
+def measure_bias(draws: int, designs: Sequence[tuple[int, int, int]]) -> None:
     """Print the mean normalized correlation, how often it is told, and its interval's coverage."""
     rows = []
-    for subjects, images, rois in DESIGNS:
+    for subjects, images, rois in designs:
         for ceiling in CEILINGS:
             rng = np.random.default_rng([subjects, images, rois, int(100 * ceiling)])
             design = {"true_r": TRUE_R, "subjects": subjects, "images": images, "rois": rois}
@@ -48,5 +49,8 @@ def measure_bias(draws: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=500)
-    measure_coverage()
-    measure_bias(parser.parse_args().draws)
+    parser.add_argument("--design", type=int, choices=range(len(DESIGNS)), help="only this one")
+    given = parser.parse_args()
+    if given.design is None:
+        measure_coverage()
+    measure_bias(given.draws, DESIGNS if given.design is None else [DESIGNS[given.design]])
