@@ -2,7 +2,19 @@
 
 import typer
 
-from analysis import glm_verb, group_verb, hrf_verb, localize_verb, lock_verb, qc_verb, report_verb, rois_verb, simulate_verb, trials_verb
+from analysis import (
+    glm_verb,
+    group_verb,
+    hrf_verb,
+    localize_verb,
+    lock_verb,
+    permute_verb,
+    qc_verb,
+    report_verb,
+    rois_verb,
+    simulate_verb,
+    trials_verb,
+)
 from protocols.program import run_program
 
 app = typer.Typer(
@@ -19,6 +31,7 @@ app.command("glm")(glm_verb.glm)
 app.command("trials")(trials_verb.trials)
 app.command("localize")(localize_verb.localize)
 app.command("rois")(rois_verb.rois)
+app.command("permute")(permute_verb.permute)
 app.command("group")(group_verb.group)
 app.command("report")(report_verb.report)
 

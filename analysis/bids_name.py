@@ -42,10 +42,11 @@ def name_sidecar(path: Path) -> Path:
     return path.with_name(strip_extension(path.name) + ".json")
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Return what the JSON sidecars in a file's folder say of it, the most specific last (BIDS' inheritance within a folder)."""
+def read_sidecar(path: Path, root: Path | None = None) -> dict[str, Any]:
+    """Return what the JSON sidecars of a file say, from `root` (or its own folder) down, the nearest and most specific last."""
+    top = root if root is not None and root in path.parents else path.parent
     own = BidsName.parse(path.name)
-    shared = [one for one in find_applicable(path.parent, Path(), own.entities, f"{own.suffix}.json") if one.name != f"{own.suffix}.json"]
+    shared = find_applicable(top, path.parent.relative_to(top), own.entities, f"{own.suffix}.json")
     values: dict[str, Any] = {}
     for sidecar in dict.fromkeys([*shared, name_sidecar(path)]):
         if sidecar.is_file():

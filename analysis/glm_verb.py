@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analysis.console import show_progress
+from analysis.options import (
+    BidsArgument,
+    ConfoundsOption,
+    HighPassOption,
+    HrfOption,
+    OverwriteOption,
+    SessionOption,
+    SetOption,
+    SpaceOption,
+    StdDvarsOption,
+    SubjectOption,
+)
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -25,41 +37,39 @@ _THRESHOLD_Z = 3.1
 
 
 def glm(
-    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output in derivatives/fmriprep.")],
+    bids: BidsArgument,
     out: Annotated[Path, typer.Option(help="Derivative folder to write.")],
     protocol: Annotated[Path | None, typer.Option(help="Protocol (TOML, or a plan's protocol.json): task and planned contrasts.")] = None,
     task: Annotated[str | None, typer.Option(help="Task label, where there is no protocol.")] = None,
     contrast: Annotated[list[str] | None, typer.Option(help="Difference of trial types, e.g. 'house - face'; repeat for more.")] = None,
-    set_folder: Annotated[
-        Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
-    ] = None,
+    set_folder: SetOption = None,
     noise: Annotated[
         str, typer.Option(help="ar1 (corrected for the design), ar1-white (slow noise under white, best for blocks), nilearn-ar1 or ols.")
     ] = "ar1",
-    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
-    hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
+    confounds: ConfoundsOption = "motion6",
+    hrf: HrfOption = "glover",
     hrf_from: Annotated[
         Path | None, typer.Option(help="Instead: folder of analysis hrf, each subject's own response.", show_default=False)
     ] = None,
-    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
+    high_pass_s: HighPassOption = 128.0,
     slice_time_ref: Annotated[
         float | None, typer.Option(help="Moment of the TR that a volume stands for, 0-1; from the sidecar's StartTime, else 0.5.")
     ] = None,
     run_weights: Annotated[
         str | None, typer.Option(help="precision or mean; precision, but the mean with nilearn's noise models.", show_default=False)
     ] = None,
-    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several; fsaverage* are surfaces.")] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
-    session: Annotated[list[str] | None, typer.Option(help="Only this session; repeat for more.")] = None,
+    space: SpaceOption = None,
+    subject: SubjectOption = None,
+    session: SessionOption = None,
     derivatives: Annotated[
         Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
     ] = None,
     fd_mm: Annotated[float, typer.Option(help="scrub: highest framewise displacement of a volume that is kept.")] = 0.5,
-    std_dvars: Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")] = 1.5,
+    std_dvars: StdDvarsOption = 1.5,
     cache: Annotated[
         Path | None, typer.Option(envvar="VOXDRIVE_CACHE", help="Folder that keeps extracted series for the next model; none otherwise.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Estimate each stimulus's response per run, and contrast maps per run and subject, in percent signal change.
 

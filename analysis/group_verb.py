@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.options import OverwriteOption
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, hash_file
 from protocols.roi_table import FILE_NAME, RoiTable
@@ -35,7 +36,7 @@ def group(
         Path | None,
         typer.Option("--set", help="Stimulus set that was shown: prediction, gain, transfer and dose.", show_default=False),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.console import show_progress
+from analysis.options import ConfoundsOption, HighPassOption, OverwriteOption, SubjectOption
 from protocols.config import config_values, parse_config
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
@@ -25,11 +26,11 @@ def hrf(
     mask: Annotated[
         Path | None, typer.Option(help="Voxels that choose, on the BOLD's grid (default: the whole brain mask).", show_default=False)
     ] = None,
-    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
-    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
+    confounds: ConfoundsOption = "motion6",
+    high_pass_s: HighPassOption = 128.0,
     space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several; no surface.")] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    subject: SubjectOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Choose each subject's response function on localizer runs: the one that predicts runs it was not fitted to best.
 

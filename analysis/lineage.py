@@ -160,7 +160,7 @@ class _Trail:
         stem = strip_extension(path.name)
         if self._has_seen(path) or _NOT_RESPONSES.search(stem):
             return
-        values, where = read_sidecar(path), name_sidecar(path)
+        values, where = read_sidecar(path, root), name_sidecar(path)
         own = [values[SCAN]] if SCAN in values else values.get(SCANS, [])
         told = [Scan.from_json(entry, f"{where}: {SCAN}") for entry in own]
         chosen = read_chosen(values, where)

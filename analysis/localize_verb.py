@@ -9,6 +9,7 @@ import pandas as pd
 import typer
 
 from analysis.console import show_progress
+from analysis.options import OverwriteOption
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -39,7 +40,7 @@ def localize(
     top_percent: Annotated[float, typer.Option(help="Share of a parcel's voxels to choose, those with the highest t.")] = 10.0,
     scheme: Annotated[str, typer.Option(help="all (to test other data), odd-even or leave-run-out.")] = "leave-run-out",
     roi: Annotated[list[str] | None, typer.Option(help="Parcel to take; repeat for more (default: all).", show_default=False)] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Choose, in each parcel, the voxels that respond most to a contrast: a functional localizer.
 

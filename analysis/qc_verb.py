@@ -6,6 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analysis.console import show_progress
+from analysis.options import (
+    BidsArgument,
+    ConfoundsOption,
+    HighPassOption,
+    HrfOption,
+    LabelsOption,
+    OverwriteOption,
+    RoiOption,
+    SessionOption,
+    SpaceOption,
+    StdDvarsOption,
+    SubjectOption,
+    TaskOption,
+)
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -18,29 +32,27 @@ if TYPE_CHECKING:
 
 
 def qc(
-    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output in derivatives/fmriprep.")],
-    task: Annotated[str, typer.Option(help="Task label.")],
+    bids: BidsArgument,
+    task: TaskOption,
     out: Annotated[Path, typer.Option(help="Folder to write; qc.html is in it.")],
     masks: Annotated[
         Path | None, typer.Option(help="Folder of ROI masks (default: BIDS/derivatives/rois, if there).", show_default=False)
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
-    ] = None,
-    roi: Annotated[list[str] | None, typer.Option(help="Region to take; repeat for more (default: all).", show_default=False)] = None,
+    labels: LabelsOption = None,
+    roi: RoiOption = None,
     noise: Annotated[str, typer.Option(help="ar1, ar1-white, nilearn-ar1 or ols.")] = "ar1",
-    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
-    hrf: Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")] = "glover",
-    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
-    space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several; fsaverage* are surfaces.")] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
-    session: Annotated[list[str] | None, typer.Option(help="Only this session; repeat for more.")] = None,
+    confounds: ConfoundsOption = "motion6",
+    hrf: HrfOption = "glover",
+    high_pass_s: HighPassOption = 128.0,
+    space: SpaceOption = None,
+    subject: SubjectOption = None,
+    session: SessionOption = None,
     derivatives: Annotated[
         Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
     ] = None,
     fd_mm: Annotated[float, typer.Option(help="Framewise displacement that counts as motion; with scrub, what leaves a volume out.")] = 0.5,
-    std_dvars: Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")] = 1.5,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    std_dvars: StdDvarsOption = 1.5,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Look at every run before its results: tSNR, motion, motion that follows the task, autocorrelation, and the design itself.
 

@@ -68,7 +68,7 @@ def find_candidates(source: RoiSource, subject: str, files: Iterable[str], index
         wanted = names[0].get("space") or "(none)"
         raise InputError(f"{source.root}: no region of sub-{subject} is in space {wanted}; spaces there: {', '.join(spaces)}")
     candidates = []
-    for path in fitting:
+    for path in _prefer_native(fitting, names):
         regions = read_regions(path, source.root, source.rois) if source.labels else [_read_mask(path)]
         scans = trace(path, source.root, index)
         candidates += [Candidate(region, scans) for region in regions]
@@ -80,29 +80,45 @@ def find_candidates(source: RoiSource, subject: str, files: Iterable[str], index
 def choose_candidates(candidates: Sequence[Candidate], tested: Scan, file: str) -> tuple[list[Candidate], list[Circularity]]:
     """Return, for data of one file, the definition of each region that the tested scan did not choose; and what is circular all the same.
 
-    Where the scan took part in every definition, the one from most runs is returned among both.
+    Where the scan took part in every definition, the one from most runs is returned among both. A run of the localizer's own task
+    that chose none of its folds, because it lacks a condition, takes the one from most runs.
 
     Raises
     ------
     InputError
-        When a region has several definitions that the scan took no part in.
+        When a region has several definitions that the scan took no part in, and they are no such folds.
     """
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
         if _fits(candidate.region.path, BidsName.parse(file)):
             groups.setdefault((candidate.region.name, candidate.region.hemisphere), []).append(candidate)
     taken, circular = [], []
-    for (roi, hemisphere), group in groups.items():
+    for group in groups.values():
         independent = [candidate for candidate in group if not choose(candidate.scans, tested)]
-        if len(independent) > 1:
-            first, second = (candidate.region.path for candidate in independent[:2])
-            hint = "; a localizer for other runs has one mask (analysis localize --scheme all)" if independent[0].scans else ""
-            raise InputError(f"{second}: a second mask of {roi} {hemisphere}, beside {first.name}; keep one of them{hint}")
-        best = independent[0] if independent else max(group, key=lambda candidate: len(candidate.scans))
+        if len(independent) > 1 and not (len(independent) == len(group) and all(_is_fold(one, tested) for one in group)):
+            _refuse_several(independent)
+        best = max(independent or group, key=lambda candidate: len(candidate.scans))
         taken.append(best)
         if not independent:
             circular.append(Circularity(best.choice, (tested,)))
     return taken, circular
+
+
+def _is_fold(candidate: Candidate, tested: Scan) -> bool:
+    return bool(candidate.scans) and all((scan.subject, scan.task) == (tested.subject, tested.task) for scan in candidate.scans)
+
+
+def _refuse_several(independent: Sequence[Candidate]) -> None:
+    first, second = (candidate.region for candidate in independent[:2])
+    hint = "; a localizer for other runs has one mask (analysis localize --scheme all)" if independent[0].scans else ""
+    raise InputError(f"{second.path}: a second mask of {second.name} {second.hemisphere}, beside {first.path.name}; keep one of them{hint}")
+
+
+def _prefer_native(paths: list[Path], names: Sequence[BidsName]) -> list[Path]:
+    """Return, for data whose names tell no space, the files that tell none either or the T1w's, where there are such."""
+    if any(name.get("space") for name in names):
+        return paths
+    return [path for path in paths if BidsName.parse(path.name).get("space") in (None, "T1w")] or paths
 
 
 def _find_masks(folder: Path, subject: str) -> list[Path]:

@@ -7,6 +7,7 @@ import pandas as pd
 import typer
 
 from analysis.console import show_progress
+from analysis.options import LabelsOption, OverwriteOption, RoiOption, SetOption
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
@@ -31,19 +32,15 @@ def rois(
             help="Folder of ROI masks, or one that `analysis localize` wrote (default: BIDS/derivatives/rois).", show_default=False
         ),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
-    ] = None,
-    roi: Annotated[list[str] | None, typer.Option(help="Region to take; repeat for more (default: all).", show_default=False)] = None,
-    set_folder: Annotated[
-        Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
-    ] = None,
+    labels: LabelsOption = None,
+    roi: RoiOption = None,
+    set_folder: SetOption = None,
     hemispheres: Annotated[str, typer.Option(help="both: one row for both together (LR); separate: L and R as well.")] = "both",
     chosen: Annotated[
         list[Path] | None, typer.Option(help="A further file whose choice counts (voxel table, noise ceiling, HRF); repeat for more.")
     ] = None,
     allow_circular: Annotated[bool, typer.Option(help="Go on where tested data chose a region; nothing can be claimed then.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Average responses over each ROI's voxels: one row per subject, session, run, ROI and image.
 

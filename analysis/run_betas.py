@@ -1,7 +1,6 @@
 """RunBetas: one run's response to each stimulus in every voxel, as `glm` writes it and `rois` reads it."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from analysis.sidecars import parse_entities
 from analysis.surface import read_extent, read_maps, write_maps
 from protocols.errors import InputError
 from protocols.run_name import RunName
-from protocols.tables import Columns, read_json, read_tsv, write_text, write_tsv
+from protocols.tables import Columns, read_tsv, write_text, write_tsv
 
 BETAS = "desc-stimuli_betas.nii.gz"
 VARIANCES = "desc-stimuli_variances.nii.gz"
@@ -105,16 +104,6 @@ def find_run_betas(folder: Path) -> list[Path]:
             f"{folder}: has no responses to single stimuli (*_{BETAS}); events need a stim_id column, and analysis glm to be run on them"
         )
     return paths
-
-
-def read_scan(path: Path) -> dict[str, Any]:
-    """Return which scan the betas of a file come from: `subject session task run sha256`, the last of the preprocessed BOLD."""
-    stem = re.sub(r"_desc-stimuli_betas\..*$", "", path.name)
-    sidecar = path.with_name(f"{stem}_{SIDECAR}")
-    scan: dict[str, Any] = read_json(sidecar, "run analysis glm again").get("Scan", {})
-    if not scan:
-        raise InputError(f"{sidecar}: does not say which scan it comes from; run analysis glm again")
-    return scan
 
 
 def _rename(path: Path, ending: str) -> Path:

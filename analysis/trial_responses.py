@@ -15,7 +15,7 @@ from analysis.extract import extract_run
 from analysis.first_level import ModelSettings
 from analysis.glm import scale_to_percent
 from analysis.labels import Region, refuse_other_grid
-from analysis.lineage import FolderIndex
+from analysis.lineage import FolderIndex, Scan
 from analysis.roi_sources import RoiSource, find_candidates
 from analysis.run_model import list_regressors
 from analysis.single_trials import TrialRun, choose_fractions, fit_all_at_once, fit_ridge, fit_separately, respond_to_trials, restore_scale
@@ -28,11 +28,12 @@ _SESSION = "1"  # of a data set without sessions
 
 @dataclass(frozen=True)
 class TrialResponses:
-    """Trials `stim_id session run onset`, their responses (psc) and the voxels; with ridge, each voxel's chosen fraction."""
+    """Trials `stim_id session run onset`, responses (psc), voxels and scans; with ridge, the scans chose each voxel's fraction."""
 
     trials: pd.DataFrame
     betas: Float[np.ndarray, "trials voxels"]
     voxels: pd.DataFrame
+    scans: tuple[Scan, ...]
 
 
 def find_voxels(source: RoiSource, runs: Sequence[Run]) -> tuple[list[Region], pd.DataFrame]:
@@ -64,7 +65,7 @@ def estimate_trials(
     InputError
         When no event names its stimulus, a region is on another grid, or trials cannot be told apart.
     """
-    made, tables, common = [], [], np.ones(len(voxels), dtype=bool)
+    made, tables, scans, common = [], [], [], np.ones(len(voxels), dtype=bool)
     for run, volumes in runs:
         series = extract_run(run)
         for region in regions:
@@ -77,6 +78,7 @@ def estimate_trials(
         one, table = _model_trials(run, volumes, values, settings)
         made.append(one)
         tables.append(table)
+        scans.append(Scan.of(run.name, series.sha256))
     if not common.any():
         raise InputError(
             f"sub-{runs[0][0].name.subject}: no voxel of the regions can be modelled in all runs; they lie outside the brain masks"
@@ -84,7 +86,8 @@ def estimate_trials(
     made = [TrialRun(run.series[:, common], run.trials, run.nuisance, run.stim_ids) for run in made]
     betas, fractions = _fit(made, method)
     kept = voxels[common].drop(columns="index").reset_index(drop=True)
-    return TrialResponses(pd.concat(tables, ignore_index=True), betas, kept if fractions is None else kept.assign(ridge_fraction=fractions))
+    kept = kept if fractions is None else kept.assign(ridge_fraction=fractions)
+    return TrialResponses(pd.concat(tables, ignore_index=True), betas, kept, tuple(scans))
 
 
 def _model_trials(

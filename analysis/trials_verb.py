@@ -1,17 +1,29 @@
 """The verb `trials`: BIDS events, BOLD and regions in; responses to single trials, a folder per subject that `stimgen fit` reads, out."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from analysis.console import show_progress
+from analysis.options import (
+    ConfoundsOption,
+    HighPassOption,
+    LabelsOption,
+    OverwriteOption,
+    SetOption,
+    ShapeOption,
+    SubjectOption,
+    TaskOption,
+)
 from protocols.config import config_values, parse_config
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.responses import Responses
 from protocols.stimulus_set import StimulusSet
+from protocols.tables import write_text
 
 if TYPE_CHECKING:
     from analysis.dataset import Run
@@ -20,24 +32,20 @@ if TYPE_CHECKING:
 
 def trials(
     bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output.")],
-    task: Annotated[str, typer.Option(help="Task label.")],
+    task: TaskOption,
     out: Annotated[Path, typer.Option(help="Folder to write, with a responses folder for each subject.")],
     method: Annotated[
         str, typer.Option(help="lss (a model per trial), lsa (one for all) or ridge (one, shrunk; images repeat).")
     ] = "ridge",
     masks: Annotated[Path | None, typer.Option(help="Folder of ROI masks (default: BIDS/derivatives/rois).", show_default=False)] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Instead of masks: a segmentation (dseg.nii.gz, label.gii, annot), or a folder of them.")
-    ] = None,
-    set_folder: Annotated[
-        Path | None, typer.Option("--set", help="Stimulus set that was shown (default: BIDS/stimuli).", show_default=False)
-    ] = None,
-    confounds: Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")] = "motion6",
-    hrf: Annotated[str, typer.Option(help="glover, spm, or another shape of one column.")] = "glover",
-    high_pass_s: Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")] = 128.0,
+    labels: LabelsOption = None,
+    set_folder: SetOption = None,
+    confounds: ConfoundsOption = "motion6",
+    hrf: ShapeOption = "glover",
+    high_pass_s: HighPassOption = 128.0,
     space: Annotated[str | None, typer.Option(help="Space of the BOLD, where there are several.")] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this subject; repeat for more.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace this command's files in OUT.")] = False,
+    subject: SubjectOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Estimate the response to every single trial: what an encoding model is fitted to.
 
@@ -48,6 +56,7 @@ def trials(
     from analysis.dataset import find_runs
     from analysis.first_level import ModelSettings
     from analysis.glm_verb import find_set
+    from analysis.lineage import write_chosen
     from analysis.roi_sources import RoiSource
     from analysis.run_checks import check_lengths
     from analysis.trial_responses import Method, copy_images, estimate_trials, find_voxels
@@ -74,6 +83,8 @@ def trials(
         with staged_folder(out / f"sub-{label}", provenance, overwrite) as folder:
             images = copy_images(shown.table, shown.folder, folder, set(found.trials["stim_id"]))
             Responses(folder, found.trials, found.betas.astype("float32"), found.voxels, images).write(folder)
+            chosen = write_chosen(found.scans if method == "ridge" else ())
+            write_text(json.dumps({"format_version": 1, **chosen}, indent=2) + "\n", folder / "voxels.json")
         typer.echo(f"sub-{label}: {len(found.trials)} trials of {len(images)} images, {len(found.voxels)} voxels, {len(own)} runs")
     typer.echo(f"wrote {out}: responses of {len(subjects)} subjects, for stimgen fit --responses")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import safetensors
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from stimgen.lagrangian import Multipliers
@@ -58,7 +58,7 @@ class AscentState:
     def write(self, path: Path) -> None:
         """Write the state by rename: an interrupted writing leaves the former file."""
         partial = path.with_name(f"{path.name}.partial")
-        save_file(self._collect(), partial)
+        partial.write_bytes(save(self._collect()))  # save_file would leave a file of a random name behind when it is killed
         partial.replace(path)
 
     def _collect(self) -> dict[str, Tensor]:

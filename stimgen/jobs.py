@@ -12,7 +12,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from protocols.config import config_values
@@ -138,7 +138,7 @@ def _write_climbed(made: Climbed, path: Path) -> None:
 
 def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    save_file(tensors, partial)
+    partial.write_bytes(save(tensors))  # save_file writes beside it under a random name, which a kill leaves behind
     partial.replace(path)
 
 

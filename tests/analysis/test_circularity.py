@@ -142,6 +142,12 @@ def one_sidecar_for_all_folds(desk: Desk) -> Path:
     return desk.put(None, "sub-01_label-FFA_desc-leaverun02_mask.nii.gz")
 
 
+def a_sidecar_above_the_masks(desk: Desk) -> Path:
+    path = desk.put()
+    (desk.masks / "label-FFA_mask.json").write_text(json.dumps({"ChosenFrom": [desk.scan(RUN1)]}))
+    return path
+
+
 def named_as_made_from_the_task(desk: Desk) -> Path:
     return desk.put(None, "sub-01_task-main_label-FFA_mask.nii.gz")
 
@@ -163,6 +169,7 @@ CIRCULAR = [
     a_noise_ceiling,
     a_hemodynamic_response,
     one_sidecar_for_all_folds,
+    a_sidecar_above_the_masks,
     named_as_made_from_the_task,
 ]
 
@@ -177,6 +184,12 @@ def chosen_from_other_runs(desk: Desk) -> Path:
 
 def chosen_from_another_task(desk: Desk) -> Path:
     return desk.put({"ChosenFrom": [desk.scan(RUN1, task="localizer", sha256="0" * 64)]})
+
+
+def a_sidecar_of_another_region_above_the_masks(desk: Desk) -> Path:
+    path = desk.put()
+    (desk.masks / "label-PPA_mask.json").write_text(json.dumps({"ChosenFrom": [desk.scan(RUN1)]}))
+    return path
 
 
 def chosen_from_another_session(desk: Desk) -> Path:
@@ -239,6 +252,7 @@ CLEAN = [
     an_atlas_without_a_word,
     chosen_from_other_runs,
     chosen_from_another_task,
+    a_sidecar_of_another_region_above_the_masks,
     chosen_from_another_session,
     chosen_from_another_subject,
     chosen_from_no_data_in_the_glms_folder,

@@ -207,6 +207,21 @@ def test_folds_that_were_tampered_with_are_found(tmp_path: Path, stimuli: Path, 
         average(measured, stimuli, tmp_path / "masks", tmp_path / "rois")
 
 
+def test_a_run_without_the_contrast_takes_the_fold_of_most_runs(tmp_path: Path, stimuli: Path) -> None:
+    measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=4), effect=8.0, seed=8)
+    for path in measured.folder.glob("**/*run-02*contrast*"):
+        path.unlink()
+    localize(measured, write_parcels(tmp_path / "parcels"), tmp_path / "masks", "odd-even")
+    average(measured, stimuli, tmp_path / "masks", tmp_path / "rois")
+    assert find_effects(tmp_path / "rois").index.get_level_values("run").tolist() == [1, 2, 3, 4]
+    even = tmp_path / "masks" / "sub-01" / "func" / "sub-01_task-main_space-native_label-FFA_desc-even_mask.nii.gz"
+    for suffix in (".nii.gz", ".json"):  # a second localizer's fold of the same runs
+        path = even.with_name(even.name.replace(".nii.gz", suffix))
+        path.with_name(path.name.replace("even", "other")).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=r"desc-other_mask.nii.gz: a second mask of FFA LR, beside sub-01_.*desc-even_mask.nii.gz"):
+        average(measured, stimuli, tmp_path / "masks", tmp_path / "again")
+
+
 def test_sessions_have_folds_of_their_own(tmp_path: Path, stimuli: Path) -> None:
     measured = measure(tmp_path / "glm", stimuli, name_runs(("01",), runs=2, sessions=("a", "b")), effect=8.0, seed=8)
     localize(measured, write_parcels(tmp_path / "parcels"), tmp_path / "masks", "leave-run-out")

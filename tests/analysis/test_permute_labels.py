@@ -77,7 +77,7 @@ def test_an_effect_of_the_condition_is_found() -> None:
     rng = np.random.default_rng(3)
     conditions = label(18)
     runs = [make_run(list(conditions), rng, {name: 6.0 * (kind == "a") for name, kind in conditions.items()}) for _ in range(3)]
-    test = permute_labels(runs, conditions, DIFFERENCE, rng, 499)
+    test = permute_labels(runs, conditions, DIFFERENCE, rng, 499)  # of 18,564
     assert test.labelings == 500
     assert test.p_floor == 1 / 500
     assert test.p[0] == test.p_corrected[0] == test.p_floor
@@ -85,19 +85,32 @@ def test_an_effect_of_the_condition_is_found() -> None:
     assert test.estimate[0] == pytest.approx(6.0, abs=1.0)
 
 
-def test_few_labelings_have_a_floor() -> None:
+@pytest.mark.parametrize(("count", "labelings", "floor"), [(4, 6, 2 / 6), (5, 10, 1 / 10), (8, 70, 2 / 70)])
+def test_few_labelings_are_all_tried_and_have_a_floor(count: int, labelings: int, floor: float) -> None:
     rng = np.random.default_rng(4)
-    conditions = {"one": "a", "two": "a", "three": "b", "four": "b"}
-    test = permute_labels([make_run(list(conditions), rng)], conditions, DIFFERENCE, rng, 999)
-    assert test.p_floor == 1 / 6
-    assert (test.p > 0.1).all()
+    conditions = {f"image{n}": "a" if n < count // 2 else "b" for n in range(count)}
+    effect = {name: 30.0 * (kind == "a") for name, kind in conditions.items()}
+    test = permute_labels([make_run(list(conditions), rng, effect)], conditions, DIFFERENCE, rng, 99)
+    assert test.labelings == labelings
+    assert test.p_floor == test.p[0] == floor
+    assert (np.abs(test.p * labelings - np.round(test.p * labelings)) < 1e-9).all()
+    again = permute_labels([make_run(list(conditions), rng, effect)], conditions, DIFFERENCE, np.random.default_rng(99), 99)
+    assert again.p[0] == test.p[0]
 
 
 def test_images_shown_more_often_change_places_only_among_themselves() -> None:
     rng = np.random.default_rng(5)
     conditions = {"once1": "a", "once2": "b", "twice1": "a", "twice2": "b"}
     run = make_run(["once1", "once2", "twice1", "twice1", "twice2", "twice2"], rng)
-    assert permute_labels([run], conditions, DIFFERENCE, rng).p_floor == 1 / 4
+    assert permute_labels([run], conditions, DIFFERENCE, rng).p_floor == 2 / 4
+
+
+def test_images_of_other_conditions_keep_their_labels() -> None:
+    rng = np.random.default_rng(8)
+    conditions = {"one": "a", "two": "a", "three": "b", "four": "b", "five": "c", "six": "c"}
+    test = permute_labels([make_run(list(conditions), rng, {"five": 50.0, "six": 50.0})], conditions, DIFFERENCE, rng, 200)
+    assert test.labelings == 6
+    assert (np.abs(test.estimate) < 20).all()
 
 
 def test_a_run_without_a_condition_is_left_out() -> None:

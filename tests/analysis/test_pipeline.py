@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import binary_dilation
 
 from analysis.map_contrasts import expand_planned, parse_expressions
 from analysis.run_betas import BETAS, RunBetas, find_run_betas
@@ -211,3 +212,34 @@ def test_expressions_become_labels() -> None:
     assert (made.label, made.plus, made.minus) == ("largeFramePlusXMinusSmallFrame", ("large_frame", "x"), ("small_frame",))
     with pytest.raises(InputError, match="is not of the form"):
         parse_expressions(["a - 2b"], ["a"])
+
+
+def test_a_localizer_of_the_planted_study_finds_its_voxels(study: Study, bids: Path, betas: Path, tmp_path: Path) -> None:
+    """Parcels are the masks of the planted ROIs, wider by a voxel; folds are chosen from the maps of single runs that glm wrote."""
+    parcels = tmp_path / "parcels"
+    table = ["index\tname"]
+    for label, roi in enumerate(ROIS, start=1):
+        masks = [nibabel.load(bids / MASKS.format(side, roi)) for side in "LR"]
+        inside = sum(mask.get_fdata() for mask in masks) > 0
+        if label == 1:
+            values = np.zeros(inside.shape, dtype=np.int16)
+        values[binary_dilation(inside) & (values == 0)] = label
+        table.append(f"{label}\t{roi}")
+    parcels.mkdir()
+    nibabel.save(nibabel.Nifti1Image(values, masks[0].affine), parcels / "space-MNI152NLin2009cAsym_dseg.nii.gz")
+    (parcels / "space-MNI152NLin2009cAsym_dseg.tsv").write_text("\n".join(table) + "\n")
+    options = [word for roi in ROIS for word in ("--contrast", f"{roi}=ownVsOther{roi}")]
+    run_analysis("localize", betas, *options, "--parcels", parcels, "--top-percent", 60, "--out", tmp_path / "masks")
+    run_analysis("rois", bids, "--betas", betas, "--masks", tmp_path / "masks", "--out", tmp_path / "rois")
+    run_analysis("group", tmp_path / "rois", "--protocol", study.protocol, "--out", tmp_path / "group")
+    found = RoiTable.read(tmp_path / "rois")
+    assert not found.circular
+    own = found.table[(found.table["condition"] == "target") & (found.table["target"] == found.table["roi"])]
+    other = found.table[(found.table["condition"] == "target") & (found.table["target"] != found.table["roi"])]
+    assert own["response_psc"].mean() > other["response_psc"].mean() + 0.5
+    scans = json.loads((tmp_path / "rois" / "roi_table.json").read_text())["Scans"]
+    assert len(scans) == 2 * len(study.subjects)
+    assert all(len(scan["sha256"]) == 64 for scan in scans)
+    run_analysis("localize", betas, *options, "--parcels", parcels, "--scheme", "all", "--out", tmp_path / "all")
+    with pytest.raises(InputError, match=r"(?s)circular:.*ROI FFA LR"):
+        run_analysis("rois", bids, "--betas", betas, "--masks", tmp_path / "all", "--out", tmp_path / "circular")

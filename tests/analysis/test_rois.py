@@ -107,6 +107,19 @@ def test_masks_of_another_space_are_left_alone(tmp_path: Path, measured: Measure
         average(measured, stimuli, tmp_path / "other", "--masks", tmp_path)
 
 
+def test_data_that_tell_no_space_are_native(tmp_path: Path) -> None:
+    write_mask(tmp_path, "sub-01_space-MNI_label-FFA", [1])
+    files = ["sub-01_task-main_run-01_desc-stimuli_betas.nii.gz"]
+
+    def list_spaces() -> list[str | None]:
+        found = find_candidates(RoiSource(tmp_path), "01", files, FolderIndex())
+        return [BidsName.parse(one.region.path.name).get("space") for one in found]
+
+    assert list_spaces() == ["MNI"]
+    write_mask(tmp_path, "sub-01_space-T1w_label-FFA", [1])
+    assert list_spaces() == ["T1w"]
+
+
 def test_overlaps_are_written_and_printed(tmp_path: Path, measured: Measured, stimuli: Path) -> None:
     for subject in ("01", "02"):
         write_mask(tmp_path, f"sub-{subject}_hemi-L_label-A", [1, 2, 3])
@@ -186,15 +199,6 @@ def test_the_hemispheres_of_a_surface_are_averaged_together_and_apart() -> None:
         summarize_run([Part(right, (make_patch("L", [0]),))], "both")
     with pytest.raises(InputError, match="the hemispheres of a run list different stimuli"):
         summarize_run([parts[0], Part(make_surface("R", ids=("b", "c")), (make_patch("R", [6]),))], "both")
-
-
-def test_a_surface_file_is_meant_for_its_own_hemisphere(measured: Measured) -> None:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "visfatlas"
-    if not folder.is_dir():
-        pytest.skip("measured data are not there")
-    left = "sub-01_task-main_run-01_hemi-L_space-fsaverage_desc-stimuli_betas.func.gii"
-    candidates = find_candidates(RoiSource(labels=folder, rois=("hMT",)), "01", [left], FolderIndex())
-    assert [(one.region.name, one.region.hemisphere) for one in candidates] == [("hMT", "L")]
 
 
 def test_nothing_is_claimed_from_a_circular_table(tmp_path: Path) -> None:

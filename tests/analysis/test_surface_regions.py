@@ -11,6 +11,8 @@ from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTabl
 from analysis.bids_name import read_sidecar
 from analysis.derivatives import write_map
 from analysis.images import Grid
+from analysis.lineage import FolderIndex
+from analysis.roi_sources import RoiSource, find_candidates
 from analysis.run_betas import RunBetas
 from analysis.surface import read_maps
 from protocols.errors import InputError
@@ -118,3 +120,12 @@ def test_parcels_of_another_surface(folder: Path, tmp_path: Path) -> None:
     (parcels / "hemi-L_space-fsaverage5_dseg.label.gii").rename(parcels / "hemi-R_space-fsaverage5_dseg.label.gii")
     with pytest.raises(InputError, match=r"is not on the grid of .*hemi-R.* \(shape \(60,\) against \(70,\)\)"):
         localize(folder, parcels, tmp_path / "masks")
+
+
+@pytest.mark.realdata
+def test_a_surface_file_is_meant_for_its_own_hemisphere(measured: Path) -> None:
+    source = RoiSource(labels=measured / "visfatlas", rois=("hMT",))
+    for side in ("L", "R"):
+        data = f"sub-01_task-main_run-01_hemi-{side}_space-fsaverage_desc-stimuli_betas.func.gii"
+        candidates = find_candidates(source, "01", [data], FolderIndex())
+        assert [(one.region.name, one.region.hemisphere) for one in candidates] == [("hMT", side)]

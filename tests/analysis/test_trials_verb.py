@@ -1,5 +1,6 @@
 """The verb `trials`: planted responses come back trial by trial, in a folder that `stimgen fit` reads."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ def test_each_trials_response_is_the_planted_one(quiet: Study, tmp_path: Path, m
     responses = Responses.read(tmp_path / "responses" / "sub-01")
     responses.verify()
     assert "for stimgen fit --responses" in printed
+    chosen = json.loads((tmp_path / "responses" / "sub-01" / "voxels.json").read_text())["ChosenFrom"]
+    assert [scan["run"] for scan in chosen] == ([1, 2] if method == "ridge" else [])
     ids = list(StimulusSet.read(quiet.stimuli).table["stim_id"])
     assert len(responses.trials) == 2 * (len(ids) + 1)  # two runs, each with one image again as a probe
     true = Responses.read(quiet.folder / "responses" / "sub-01")

@@ -93,13 +93,10 @@ def compare(files: RunFiles, flips: list[list[object]]) -> Killed:
 
 
 def _split(flips: list[list[object]]) -> Iterator[tuple[str, int]]:
-    """Yield each showing's image and first flip; two flips over 50 ms apart are two showings."""
-    last = 0
+    """Yield each showing's image and first flip; flips without an image part them."""
     for stim_id, group in groupby(flips, key=lambda flip: flip[0]):
-        for _, at in group:
-            if at - last > 50_000_000:
-                yield str(stim_id), int(at)
-            last = at
+        if stim_id:
+            yield str(stim_id), int(str(next(group)[1]))
 
 
 def _wait_for(truth: Path, process: subprocess.Popen[bytes], said: Path) -> None:

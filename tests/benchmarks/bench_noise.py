@@ -1,7 +1,7 @@
 """How often is a contrast significant where nothing is? `python -m tests.benchmarks.bench_noise` prints tables.
 
 False positives at a nominal 5 % of a difference of two conditions, over noises, designs and numbers of random-walk confounds (as motion
-parameters are), of our noise model beside nilearn's AR(1) on the same series and design.
+parameters are), of our two noise models beside nilearn's AR(1) on the same series and design.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from tests.benchmarks.report import print_table
 CONFOUNDS = (0, 12, 24, 36)
 NOISES = ("white", "AR(.2)", "AR(.4)", "AR(.85) + white")
 VOLUMES, TR_S = 200, 2.0
+MODELS: tuple[NoiseModel, ...] = ("ar1", "ar1-white")
 DESIGNS = {  # seconds from onset to onset, seconds shown, conditions
     "images every 8 s": (8.0, 2.0, 4),
     "images every 4 s": (4.0, 2.0, 4),
@@ -62,13 +63,14 @@ def count_nilearns(design: Design, series: np.ndarray) -> float:
 
 
 def measure(noise: str, design: tuple[float, float, int], confounds: int, designs: int, voxels: int) -> list[float]:
-    """Return false positives of ours and of nilearn's AR(1), over several draws of the design."""
+    """Return false positives of ar1, ar1-white and nilearn's AR(1), over several draws of the design."""
     rng = np.random.default_rng([confounds, NOISES.index(noise)])
     rates = []
     for _ in range(designs):
         made = draw_design(*design, confounds, rng)
         series = draw_noise(noise, VOLUMES, voxels, rng)
-        rates.append((count_positives(made, series, "ar1"), count_nilearns(made, series)))
+        ours = [count_positives(made, series, model) for model in MODELS]
+        rates.append((*ours, count_nilearns(made, series)))
     return [float(rate) for rate in np.mean(rates, axis=0)]
 
 
@@ -82,10 +84,10 @@ def main() -> None:
         rows = []
         for noise in NOISES:
             cells = [measure(noise, design, confounds, arguments.designs, arguments.voxels) for confounds in CONFOUNDS]
-            rows.append([noise, *(f"{ours:.3f} / {theirs:.3f}" for ours, theirs in cells)])
+            rows.append([noise, *(" / ".join(f"{rate:.3f}" for rate in cell) for cell in cells)])
         count = arguments.designs * arguments.voxels
         print_table(
-            f"false positives at 5 %, {title}, {VOLUMES} volumes of {TR_S:g} s, {count} series a cell: ours / nilearn's AR(1)",
+            f"false positives at 5 %, {title}, {VOLUMES} volumes of {TR_S:g} s, {count} series a cell: ar1 / ar1-white / nilearn's AR(1)",
             ["noise", *(f"{confounds} confounds" for confounds in CONFOUNDS)],
             rows,
         )

@@ -18,7 +18,9 @@ _told = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_APPEND) if __name__
 
 
 class WallClockScreen(rehearsal.RehearsalScreen):
-    """A rehearsal's screen whose refreshes come when they are due."""
+    """A rehearsal's screen whose refreshes come when they are due; from the first image on each flip is told."""
+
+    has_begun = False
 
     def now_ns(self) -> int:
         """Return the monotonic time."""
@@ -32,7 +34,8 @@ class WallClockScreen(rehearsal.RehearsalScreen):
         """Wait for the next refresh."""
         due_ns = self.predict_ns()
         time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
-        if _told >= 0 and frame.image:
+        self.has_begun = self.has_begun or frame.image is not None
+        if _told >= 0 and self.has_begun:
             os.write(_told, (json.dumps([frame.image, due_ns]) + "\n").encode())
         return due_ns
 

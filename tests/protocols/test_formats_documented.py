@@ -59,6 +59,7 @@ TABLES = {
     "EncodingModel": read_columns("stimgen/encoding_model.py", "VOXEL_COLUMNS"),
     "First level": read_columns("analysis/run_betas.py", "COLUMNS"),
     "Quality": {**read_columns("analysis/qc_runs.py", "RUN_COLUMNS"), **read_columns("analysis/qc_runs.py", "ROI_COLUMNS")},
+    "Label permutation": read_columns("analysis/permute_runs.py", "COLUMNS"),
     "ROI peaks": {"roi": "text", "hemisphere": "text", "x_mm": "number", "y_mm": "number", "z_mm": "number", "source": "text"},
 }
 
@@ -207,6 +208,7 @@ def test_the_page_covers_every_noun():
         "Regions",
         "RoiTable",
         "Lock",
+        "Label permutation",
         "Group result",
         "Subjects and prediction",
         "ROI peaks",
