@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from analysis.crossed import estimate_effect
 from analysis.image_responses import ImageResponses
@@ -56,11 +57,11 @@ def tabulate_gain(responses: ImageResponses, stimuli: pd.DataFrame) -> pd.DataFr
     rows = []
     for roi in responses.targets:
         sets = [responses.images_of(TARGET, roi), responses.images_of(NATURAL, roi) or responses.images_of(NATURAL, None)]
-        if min(map(len, sets)) < 2:
+        values = _drop_gaps([responses.select(roi, images) for images in sets])
+        if min(one.shape[1] for one in values) < 2:
             continue
-        values = [responses.select(roi, images) for images in sets]
         effect = estimate_effect(values, [1.0, -1.0])
-        above = float((np.nanmean(values[0], axis=0) > np.nanmean(values[1], axis=0).max()).mean())
+        above = float((values[0].mean(axis=0) > values[1].mean(axis=0).max()).mean())
         scores = [_compare_scores(known, f"{prefix}{roi}", sets) for prefix in (JUDGED, PREDICTED)]
         rows.append((roi, effect.estimate, effect.ci_low, effect.ci_high, effect.p, above, *scores, effect.images))
     return pd.DataFrame(rows, columns=list(GAIN_COLUMNS))
@@ -110,9 +111,18 @@ def tabulate_dose(responses: ImageResponses, stimuli: pd.DataFrame) -> pd.DataFr
             continue
         z = np.array([level for level, _ in levels])
         weights = (z - z.mean()) / ((z - z.mean()) ** 2).sum()
-        effect = estimate_effect([responses.select(str(roi), images) for _, images in levels], weights.tolist())
+        values = _drop_gaps([responses.select(str(roi), images) for _, images in levels])
+        if min(one.shape[1] for one in values) < 2:
+            continue
+        effect = estimate_effect(values, weights.tolist())
         rows.append((roi, len(levels), effect.estimate, effect.ci_low, effect.ci_high, effect.p, effect.images))
     return pd.DataFrame(rows, columns=list(DOSE_COLUMNS))
+
+
+def _drop_gaps(sets: Sequence[Float[np.ndarray, "subjects _"]]) -> list[Float[np.ndarray, "kept _"]]:
+    """Leave out subjects who saw nothing of a set, then images that a subject did not see."""
+    kept = np.all([~np.isnan(values).all(axis=1) for values in sets], axis=0)
+    return [values[kept][:, ~np.isnan(values[kept]).any(axis=0)] for values in sets]
 
 
 def _compare_scores(known: pd.DataFrame, column: str, sets: Sequence[Sequence[str]]) -> float:

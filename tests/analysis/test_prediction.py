@@ -141,6 +141,21 @@ def test_gain_is_the_difference_of_means_with_both_random() -> None:
     assert tabulate_gain(average_runs(draw_table(rng, conditions=("target",))), stimuli).empty
 
 
+def test_gain_is_of_what_all_who_have_the_region_saw() -> None:
+    rng = np.random.default_rng(10)
+    table = draw_table(rng, subjects=4, effect=1.0)
+    responses, stimuli = average_runs(table), score(table, 0.1, rng)
+    gaps = {roi: values.copy() for roi, values in responses.by_roi.items()}
+    gaps["LO"].loc["03"] = np.nan
+    gaps["LO"].loc["02", ["targetLO1", "naturalLO0"]] = np.nan
+    found = tabulate_gain(type(responses)(gaps, responses.images, ()), stimuli).set_index("roi")
+    seen = gaps["LO"].loc[["01", "02", "04"]]
+    made, natural = ([f"{kind}LO{n}" for n in range(5) if n != gap] for kind, gap in (("target", 1), ("natural", 0)))
+    assert found.loc["LO", "gain_psc"] == pytest.approx(seen[made].to_numpy().mean() - seen[natural].to_numpy().mean())
+    assert found.loc["LO", "images"] == 8
+    assert found.loc["V3", "images"] == 10
+
+
 def test_transfer_tells_same_other_and_group() -> None:
     table = draw_table(np.random.default_rng(8), rois=("V3", "LO"), subjects=3, subject_sd=0, image_sd=0, residual_sd=1e-6, per_set=6)
     stimuli = score(table, 0.0, np.random.default_rng(0))
