@@ -123,7 +123,7 @@ def _append(result: GroupResult, extra: Sequence[GroupResult], notes: Sequence[s
         rois += [roi for roi in one.summary["rois"] if roi not in rois]
     locked = {"sha256": lock.sha256, "created": lock.created, "set_sha256": lock.set_sha256} if lock else None
     summary = {**result.summary, "rois": rois, "lock": locked, "notes": [*result.summary["notes"], *notes]}
-    return GroupResult(pd.concat(tests, ignore_index=True), matrix, summary)
+    return dataclasses.replace(result, tests=pd.concat(tests, ignore_index=True), matrix=matrix, summary=summary)
 
 
 def _read_lock(protocol: Path | None, lock: Path | None) -> Lock | None:
