@@ -80,6 +80,11 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
     }
 
 
+def pose(plan: Plan) -> Question:
+    """Return a plan as the group analysis takes it."""
+    return Question(plan.contrasts, planned=True, alpha=plan.alpha, title=plan.title or plan.task)
+
+
 def answer(table: RoiTable, asked: Asked) -> GroupResult:
     """Test the plan in its ROIs; then, as exploratory, further contrasts everywhere and the planned ones in other ROIs.
 
@@ -98,8 +103,7 @@ def answer(table: RoiTable, asked: Asked) -> GroupResult:
     absent = [roi for roi in plan.rois if roi not in set(table.table["roi"])]
     if not inside.any():
         raise InputError(f"{table.where}: has none of the planned ROIs {', '.join(plan.rois)}; name their masks to analysis rois")
-    planned = Question(plan.contrasts, planned=True, alpha=plan.alpha, title=plan.title or plan.task)
-    result = analyze(dataclasses.replace(table, table=table.table[inside]), planned)
+    result = analyze(dataclasses.replace(table, table=table.table[inside]), pose(plan))
     extra = [analyze(table, Question(asked.further, planned=False, alpha=plan.alpha))] if asked.further else []
     extra += _explore_rois(dataclasses.replace(table, table=table.table[~inside]), plan) if not inside.all() else []
     notes = [f"{', '.join(absent)} of the plan not measured: the families are smaller than planned"] if absent else []

@@ -36,6 +36,9 @@ def group(
         Path | None,
         typer.Option("--set", help="Stimulus set that was shown: prediction, gain, transfer and dose.", show_default=False),
     ] = None,
+    self_test: Annotated[
+        int, typer.Option(min=0, help="How often to repeat the analysis with image labels drawn at random: does it claim anything then?")
+    ] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
@@ -54,7 +57,7 @@ def group(
     asked = ask(protocol, lock, contrast or [])
     table, file = RoiTable.read(roi_table), roi_table / FILE_NAME if roi_table.is_dir() else roi_table
     measured = read_quality(quality) if quality else None
-    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None)
+    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None, self_test)
     named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder}
     inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
     values = describe_asked(asked)
@@ -71,6 +74,8 @@ def group(
     for opening, key in (("", "subjects_alone"), ("look at ", "flags"), ("note: ", "notes")):
         for sentence in result.summary[key]:
             typer.echo(opening + sentence)
+    if result.summary["self_test"]:
+        typer.echo(result.summary["self_test"]["words"])
     exploratory = "" if result.summary["planned"] else " (exploratory)"
     typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
 

@@ -65,7 +65,7 @@ def estimate_prevalence(positive: int, subjects: int, settings: PrevalenceSettin
         raise InputError(f"prevalence: power {settings.power:g} is not above alpha {settings.alpha:g}; such a test tells nothing")
     mode = float(_to_prevalence(np.array([positive / subjects]), settings)[0])
     hpd_low, hpd_high = _find_densest(positive, subjects, settings).tolist()
-    exact_low, exact_high = _to_prevalence(_find_exact(positive, subjects, settings.confidence), settings).tolist()
+    exact_low, exact_high = _to_prevalence(find_exact(positive, subjects, settings.confidence), settings).tolist()
     ratio = _compare(positive, subjects, settings)
     return Prevalence(positive, subjects, mode, hpd_low, hpd_high, exact_low, exact_high, ratio)
 
@@ -112,7 +112,8 @@ def _find_densest(positive: int, subjects: int, settings: PrevalenceSettings) ->
     return _to_prevalence(ends_of_rate, settings)
 
 
-def _find_exact(positive: int, subjects: int, confidence: float) -> Float[np.ndarray, " 2"]:
+def find_exact(positive: int, subjects: int, confidence: float) -> Float[np.ndarray, " 2"]:
+    """Return Clopper and Pearson's (1934) interval of a share."""
     from scipy.stats import beta
 
     tail = (1 - confidence) / 2

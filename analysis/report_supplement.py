@@ -29,6 +29,7 @@ def lay_out_supplement(supplement: Supplement, result: GroupResult) -> dict[str,
         "subjects": _lay_out_subjects(tables["subjects.tsv"]) if "subjects.tsv" in tables else None,
         "sentences": result.summary.get("subjects_alone", []),
         "tables": [make(tables[name]) for name, make in makers.items() if name in tables],
+        "self_test": (result.summary.get("self_test") or {}).get("words", ""),
         "checked": "flags" in result.summary,
         "flags": [{**row, "means": FLAGS.get(row["flag"], "")} for row in flags.to_dict("records")],
     }
