@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.options import OverwriteOption
+from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, hash_file
 from protocols.roi_table import FILE_NAME, RoiTable
@@ -39,6 +40,12 @@ def group(
     self_test: Annotated[
         int, typer.Option(min=0, help="How often to repeat the analysis with image labels drawn at random: does it claim anything then?")
     ] = 0,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=ROI_TABLE of the same data, made with another HRF, noise model ..: a specification curve; repeat for more."
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
@@ -50,16 +57,19 @@ def group(
     """
     from analysis.asked import ask, describe_asked
     from analysis.exclusions import read_quality
-    from analysis.group_answer import answer_all
+    from analysis.group_answer import Further, answer_all
     from analysis.group_files import write_group
 
     refuse_non_empty(out, overwrite)
     asked = ask(protocol, lock, contrast or [])
     table, file = RoiTable.read(roi_table), roi_table / FILE_NAME if roi_table.is_dir() else roi_table
     measured = read_quality(quality) if quality else None
-    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None, self_test)
+    variants = _find_variants(variant or [])
+    further = Further(self_test, {name: RoiTable.read(path) for name, path in variants.items()})
+    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None, further)
     named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder}
     inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
+    inputs |= {f"variant {name}": path / FILE_NAME if path.is_dir() else path for name, path in variants.items()}
     values = describe_asked(asked)
     provenance = Provenance.collect("analysis group", values, inputs)
     versions = {
@@ -78,6 +88,15 @@ def group(
         typer.echo(result.summary["self_test"]["words"])
     exploratory = "" if result.summary["planned"] else " (exploratory)"
     typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
+
+
+def _find_variants(given: list[str]) -> dict[str, Path]:
+    """Return each variant's table by its name."""
+    pairs = [one.partition("=") for one in given]
+    wrong = [one for one, (name, _, path) in zip(given, pairs, strict=True) if not name or not path]
+    if wrong:
+        raise InputError(f"--variant: {wrong[0]!r} is not of the form NAME=ROI_TABLE, e.g. spm=rois_spm/")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 def _print_tests(result: "GroupResult") -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.curve import summarize_curve
 from analysis.flags import FLAGS
 from analysis.group import GroupResult
 from analysis.sentences import format_p
@@ -21,6 +22,7 @@ def lay_out_supplement(supplement: Supplement, result: GroupResult) -> dict[str,
         "gain.tsv": _lay_out_gain,
         "transfer.tsv": _lay_out_transfer,
         "dose.tsv": _lay_out_dose,
+        "curve.tsv": _lay_out_curve,
     }
     tables = supplement.tables
     flags = tables.get("flags.tsv", pd.DataFrame(columns=["flag", "place", "found"]))
@@ -134,6 +136,24 @@ def _lay_out_dose(rows: pd.DataFrame) -> dict[str, Any]:
         "columns": ("ROI", "doses", "slope, % per z", "p"),
         "rows": cells,
         "note": "Percent signal change for each standard deviation of natural images that was asked for.",
+    }
+
+
+def _lay_out_curve(rows: pd.DataFrame) -> dict[str, Any]:
+    cells = [
+        (
+            *(row["expression"], row["roi"], _show(row["planned"])),
+            f"{_show(row['smallest'])} to {_show(row['largest'])}",
+            f"{row['above']} of {row['variants']}",
+        )
+        for row in summarize_curve(rows).to_dict("records")
+    ]
+    variants = ", ".join(dict.fromkeys(rows["variant"]))
+    return {
+        "title": "Does it hang on a choice?",
+        "columns": ("contrast", "ROI", "as planned, %", "over all choices", "interval above 0"),
+        "rows": cells,
+        "note": f"The same plan asked of the same data analyzed otherwise: {variants}. Only what was planned is claimed from.",
     }
 
 

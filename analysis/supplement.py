@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.curve import COLUMNS as CURVE_COLUMNS
 from analysis.flags import COLUMNS as FLAG_COLUMNS
 from analysis.gain import DOSE_COLUMNS, GAIN_COLUMNS, TRANSFER_COLUMNS, tabulate_dose, tabulate_gain, tabulate_transfer
 from analysis.image_responses import average_runs
@@ -28,6 +29,7 @@ FILES: dict[str, Columns] = {
     "transfer.tsv": TRANSFER_COLUMNS,
     "dose.tsv": DOSE_COLUMNS,
     "flags.tsv": FLAG_COLUMNS,
+    "curve.tsv": CURVE_COLUMNS,
 }
 FEW_SUBJECTS = 6  # below, a group's t alone is not enough
 
