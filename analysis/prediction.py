@@ -8,8 +8,8 @@ is signal, each summed over subjects. Then
 
 The ceiling is that of `analysis/reliability.py`: a perfect model's normalized r is 1. r over sets tells that sets made for a region were
 expected to drive it; r within sets, that the models know more than that. Images are left out one at a time to correct the normalized r
-for its bias, of the order of one over the number of images, and for intervals: they hold for new images, not for new people. Where s is
-not four standard errors above 0, a share of it is not told: it would be told where s came out too large, and be too small.
+for its bias, of the order of one over the number of images, and for intervals: they hold for new images, not for new people. Where s / w is
+not four standard errors above 0, a share of s is not told: it would be told where s came out too large, and be too small.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def measure_accuracy(panels: Sequence[Panel]) -> Accuracy:
     with np.errstate(invalid="ignore", divide="ignore"):
         z = np.arctanh(np.clip(c / np.sqrt(v * w), -_LARGEST_R, _LARGEST_R))
         ceiling = np.sqrt(s[0] / w[0])
-        normalized = _jackknife(c / np.sqrt(v * s), free) if s[0] > _CLEAR * _spread(s) else Estimate()
+        normalized = _jackknife(c / np.sqrt(v * s), free) if s[0] / w[0] > _CLEAR * _spread(s / w) else Estimate()
     of_z = _jackknife(z, free)
     half = (of_z.high - of_z.low) / 2  # around r as it is: Fisher's z needs no correction that matters
     r = Estimate(*(float(np.tanh(end)) for end in (z[0], z[0] - half, z[0] + half)))

@@ -86,7 +86,7 @@ def _lay_out_prediction(rows: pd.DataFrame) -> dict[str, Any]:
         "columns": ("score", "correlation", "ROI", "images or sets", "r", "noise ceiling", "r over ceiling"),
         "rows": cells,
         "note": "Between sets: did the models know which kind of image drives the region; within: more than that. The noise ceiling is the "
-        "r of a perfect model; r over it is told where the signal is four standard errors above none. Intervals hold for new images.",
+        "r of a perfect model; r over it is told where its square is four standard errors above 0. Intervals hold for new images.",
     }
 
 

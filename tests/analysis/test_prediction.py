@@ -73,6 +73,11 @@ def test_leaving_an_image_out_is_as_if_it_had_not_been_there() -> None:
     assert one.normalized.value == pytest.approx(jackknifed)
 
 
+def test_few_images_with_little_noise_are_enough_for_a_share() -> None:
+    panels = draw_panels(np.random.default_rng(11), 0.97, subjects=2, images=20)
+    assert np.isfinite(measure_accuracy(panels).normalized.value)
+
+
 def test_r_within_sets_is_blind_to_differences_between_sets() -> None:
     rng = np.random.default_rng(3)
     panels = [Panel(rng.standard_normal(60) + 9 * (s := np.arange(60) % 6), rng.standard_normal((60, 3)) + 9 * s[:, None], s)]
