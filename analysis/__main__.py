@@ -7,6 +7,7 @@ from analysis import (
     group_verb,
     hrf_verb,
     localize_verb,
+    lock_verb,
     permute_verb,
     qc_verb,
     report_verb,
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("lock")(lock_verb.lock)
 app.command("simulate")(simulate_verb.simulate)
 app.command("qc")(qc_verb.qc)
 app.command("hrf")(hrf_verb.hrf)

@@ -7,43 +7,70 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.options import OverwriteOption
-from protocols.config import config_values
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
-from protocols.protocol import Contrast, Protocol, split_contrast
 from protocols.provenance import Provenance, hash_file
 from protocols.roi_table import FILE_NAME, RoiTable
+from protocols.stimulus_set import StimulusSet
 
 if TYPE_CHECKING:
-    from analysis.group import GroupResult, Question
+    from analysis.group import GroupResult
 
 
 def group(
     roi_table: Annotated[Path, typer.Argument(metavar="ROI_TABLE", help="roi_table.tsv, or the folder that holds it.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     protocol: Annotated[Path | None, typer.Option(help="Protocol with the planned contrasts and alpha.")] = None,
+    lock: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lock of the plan (default: PROTOCOL.lock.json, if there); a plan that was changed is refused.", show_default=False
+        ),
+    ] = None,
     contrast: Annotated[
         list[str] | None, typer.Option(help="Contrast that was not planned, e.g. 'target - natural'; repeat for more.")
+    ] = None,
+    quality: Annotated[
+        Path | None, typer.Option("--qc", help="Folder that `analysis qc` wrote, for the plan's exclusions.", show_default=False)
+    ] = None,
+    set_folder: Annotated[
+        Path | None,
+        typer.Option("--set", help="Stimulus set that was shown: prediction, gain, transfer and dose.", show_default=False),
+    ] = None,
+    self_test: Annotated[
+        int, typer.Option(min=0, help="How often to repeat the analysis with image labels drawn at random: does it claim anything then?")
+    ] = 0,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=ROI_TABLE of the same data, made with another HRF, noise model ..: a specification curve; repeat for more."
+        ),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
 
     Claims follow a fixed sequence: specificity over all ROIs, then primary contrasts, then secondary ones where the primary hold.
-    What --contrast asks is exploratory: estimated and tested, never claimed.
+    What --contrast asks, and what a lock does not hold, is exploratory: estimated and tested, never claimed.
 
     Example: analysis group results/rois --protocol protocols/roi_validation.toml --out results/group
     """
-    from analysis.group import analyze
+    from analysis.asked import ask, describe_asked
+    from analysis.exclusions import read_quality
+    from analysis.group_answer import Further, answer_all
     from analysis.group_files import write_group
 
     refuse_non_empty(out, overwrite)
-    question = _ask(protocol, contrast or [])
-    table = RoiTable.read(roi_table)
-    file = roi_table / FILE_NAME if roi_table.is_dir() else roi_table
-    result = analyze(table, question)
-    inputs = {"roi_table": file, **({"protocol": protocol} if protocol else {})}
-    values = {"contrasts": [config_values(one) for one in question.contrasts], "alpha": question.alpha, "planned": question.planned}
+    asked = ask(protocol, lock, contrast or [])
+    table, file = RoiTable.read(roi_table), roi_table / FILE_NAME if roi_table.is_dir() else roi_table
+    measured = read_quality(quality) if quality else None
+    variants = _find_variants(variant or [])
+    further = Further(self_test, {name: RoiTable.read(path) for name, path in variants.items()})
+    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None, further)
+    named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder}
+    inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
+    inputs |= {f"variant {name}": path / FILE_NAME if path.is_dir() else path for name, path in variants.items()}
+    values = describe_asked(asked)
     provenance = Provenance.collect("analysis group", values, inputs)
     versions = {
         "code_version": provenance.code_version,
@@ -51,31 +78,25 @@ def group(
     }
     result = dataclasses.replace(result, summary={**result.summary, "roi_table_sha256": hash_file(file), **versions})
     with staged_folder(out, provenance, overwrite) as folder:
-        write_group(result, table, folder)
+        write_group(result, kept, folder)
+        beside.write(folder)
     _print_tests(result)
-    for note in result.summary["notes"]:
-        typer.echo(f"note: {note}")
+    for opening, key in (("", "subjects_alone"), ("look at ", "flags"), ("note: ", "notes")):
+        for sentence in result.summary[key]:
+            typer.echo(opening + sentence)
+    if result.summary["self_test"]:
+        typer.echo(result.summary["self_test"]["words"])
     exploratory = "" if result.summary["planned"] else " (exploratory)"
     typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
 
 
-def _ask(protocol: Path | None, expressions: list[str]) -> "Question":
-    from analysis.group import Question
-
-    if (protocol is None) == (not expressions):
-        raise InputError("give either --protocol, or --contrast for an exploratory test: what the protocol lacks was not planned")
-    if protocol is None:
-        for expression in expressions:
-            try:
-                split_contrast(expression)
-            except ValueError as problem:
-                raise InputError(f"--contrast: {problem}") from None
-        asked = tuple(Contrast(name=expression, expression=expression) for expression in dict.fromkeys(expressions))
-        return Question(asked, planned=False, alpha=0.05)
-    fixed = Protocol.read(protocol)
-    if not any(contrast.family == "primary" for contrast in fixed.contrasts):
-        raise InputError(f"{protocol}: has no primary contrast, so nothing was planned to be tested; name one in [[contrasts]]")
-    return Question(fixed.contrasts, planned=True, alpha=fixed.alpha, title=fixed.title or fixed.task)
+def _find_variants(given: list[str]) -> dict[str, Path]:
+    """Return each variant's table by its name."""
+    pairs = [one.partition("=") for one in given]
+    wrong = [one for one, (name, _, path) in zip(given, pairs, strict=True) if not name or not path]
+    if wrong:
+        raise InputError(f"--variant: {wrong[0]!r} is not of the form NAME=ROI_TABLE, e.g. spm=rois_spm/")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 def _print_tests(result: "GroupResult") -> None:

@@ -19,6 +19,7 @@ from analysis.labels import Region, refuse_other_grid
 from analysis.map_contrasts import assign_conditions
 from analysis.noise import NoiseModel
 from analysis.qc import TaskMotion, compute_displacement, compute_tsnr, expect_white, measure_autocorrelation, measure_task_motion
+from analysis.response_timing import measure_lag
 from analysis.run_checks import check_lengths
 from analysis.run_events import read_events
 from protocols.config import config
@@ -41,6 +42,7 @@ RUN_COLUMNS: Columns = {
     "fd_above": "optional number",
     "task_motion_r2": "optional number",
     "task_motion_chance": "optional number",
+    "lag_volumes": "optional number",
     "lag1": "optional number",
     "lag1_whitened": "optional number",
     "lag1_white": "number",
@@ -59,6 +61,7 @@ ROI_COLUMNS: Columns = {
     "lag1_whitened": "optional number",
 }
 _SAMPLE = 2000  # voxels whose autocorrelation is measured, evenly taken from more
+_LAG_SAMPLE = 500
 _DISPLACEMENT = "framewise_displacement"
 
 
@@ -151,6 +154,7 @@ def assess_run(planned: PlannedQc, regions: Sequence[Region], settings: QcSettin
         "voxels_left_out": series.left_out,
         "tsnr": _median(tsnr),
         **_describe_motion(planned, settings),
+        "lag_volumes": _measure_lag(values, voxels, design),
         **everywhere,
         "lag1_white": expect_white(design),
         "vif_largest": _find_largest_vif(design),
@@ -205,6 +209,14 @@ def _measure_noise(
     sample = members[np.linspace(0, len(members) - 1, min(len(members), _SAMPLE)).astype(np.int64)]
     before, after = measure_autocorrelation(scale_to_percent(values[:, sample]), design, noise)
     return {"lag1": float(np.nanmean(before)), "lag1_whitened": float(np.nanmean(after))}
+
+
+def _measure_lag(values: Float[np.ndarray, "rows voxels"], voxels: dict[str, Int[np.ndarray, " _"]], design: Design) -> float:
+    """Return how late the regions' voxels respond; all voxels' where there is no region."""
+    members = np.unique(np.concatenate(list(voxels.values()))) if voxels else np.empty(0, dtype=np.int64)
+    members = members if len(members) else np.arange(values.shape[1])
+    sample = members[np.linspace(0, len(members) - 1, min(len(members), _LAG_SAMPLE)).astype(np.int64)]
+    return measure_lag(scale_to_percent(values[:, sample]), design)
 
 
 def _median(values: Float[np.ndarray, " voxels"]) -> float:

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from analysis.figures import choose_color, draw_conditions, draw_matrix, draw_pr
 from analysis.group import MEAN, GroupResult
 from analysis.image_responses import ImageResponses, average_runs
 from analysis.map_contrasts import TARGET
+from analysis.report_supplement import lay_out_supplement
 from analysis.sentences import answer_question, describe_claims, describe_comparison, describe_gate, describe_rest, find_reversed, format_p
+from analysis.supplement import Supplement
 from protocols.errors import InputError
 from protocols.protocol import OTHER, split_contrast
 from protocols.roi_table import RoiTable
@@ -38,6 +40,7 @@ class Sources:
     stimuli: StimulusSet | None = None
     bids: Path | None = None
     models: tuple[Path, ...] = ()
+    supplement: Supplement = field(default_factory=lambda: Supplement({}))
 
 
 def render_report(result: GroupResult, table: RoiTable, sources: Sources, provenance: dict[str, Any]) -> str:
@@ -74,6 +77,7 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
         "models": [_read_model(folder) for folder in sources.models],
         "runs": _read_sessions(sources.bids) if sources.bids else [],
         "provenance": provenance,
+        "beside": lay_out_supplement(sources.supplement, result),
     }
     return environment.get_template(TEMPLATE).render(context)
 

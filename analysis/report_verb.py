@@ -26,6 +26,7 @@ def report(
     from analysis.group_files import read_group
     from analysis.report import Sources, list_provenance, render_report
     from analysis.sentences import answer_question
+    from analysis.supplement import Supplement
 
     target = out or folder / "report.html"
     if target.is_dir():
@@ -36,7 +37,7 @@ def report(
     stimuli = StimulusSet.read(set_folder) if set_folder else None
     if bids is not None and not bids.is_dir():
         raise InputError(f"{bids}: no such folder")
-    sources = Sources(stimuli, bids, tuple(model or ()))
+    sources = Sources(stimuli, bids, tuple(model or ()), Supplement.read(folder))
     page = render_report(result, table, sources, list_provenance(Provenance.read(folder), result))
     write_text(page, target)
     typer.echo(f"{target}: {answer_question(result)}")

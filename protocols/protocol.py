@@ -82,6 +82,18 @@ class Contrast:
 
 
 @config
+class Exclusions:
+    """Which runs and subjects are left out, by rules on what `analysis qc` measures and never on the responses."""
+
+    fd_mean_mm: float | None = Field(default=None, gt=0)
+    """Highest mean framewise displacement of a run."""
+    left_out: float | None = Field(default=None, gt=0, le=1)
+    """Highest share of a run's volumes that are left out."""
+    fewest_runs: int = Field(default=1, ge=1)
+    """A subject with fewer runs left is left out."""
+
+
+@config
 class Protocol:
     """A study as it is fixed before scanning. `conditions` are the set's conditions that are shown."""
 
@@ -102,6 +114,9 @@ class Protocol:
     own_images: bool = False
     """Show each subject only images whose column `subjects` is n/a or names the subject."""
     contrasts: tuple[Contrast, ...] = ()
+    rois: tuple[str, ...] = ()
+    """ROIs in which the contrasts are tested; empty: those that images were made for, or else every ROI of the table."""
+    exclusions: Exclusions = Exclusions()
     alpha: float = Field(default=0.05, gt=0, lt=1)
 
     @field_validator("task")
@@ -116,7 +131,8 @@ class Protocol:
         for condition in self.conditions:
             if not IDENTIFIER.fullmatch(condition) or condition in (OTHER, BLANK):
                 raise ValueError(f"condition {condition!r} must be an identifier other than {OTHER!r} and {BLANK!r}")
-        for kind, names in (("condition", self.conditions), ("contrast", tuple(contrast.name for contrast in self.contrasts))):
+        named = (("condition", self.conditions), ("contrast", tuple(contrast.name for contrast in self.contrasts)), ("ROI", self.rois))
+        for kind, names in named:
             twice = [name for name in names if names.count(name) > 1]
             if twice:
                 raise ValueError(f"{kind} {twice[0]!r} stands there twice; keep one")

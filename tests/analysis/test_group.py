@@ -257,9 +257,9 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
         read_group(tmp_path / "out")
 
 
-def test_protocol_and_contrast_exclude_one_another(tmp_path: Path) -> None:
+def test_what_is_asked_must_be_said_and_parse(tmp_path: Path) -> None:
     draw_table(np.random.default_rng(14)).write(tmp_path / "roi_table.tsv")
-    with pytest.raises(InputError, match="give either --protocol, or --contrast"):
+    with pytest.raises(InputError, match="give --protocol or --lock, or --contrast"):
         run_analysis("group", tmp_path / "roi_table.tsv", "--out", tmp_path / "out")
     with pytest.raises(InputError, match="--contrast: contrast 'target' needs at least one term on each side"):
         run_analysis("group", tmp_path / "roi_table.tsv", "--contrast", "target", "--out", tmp_path / "out")

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from protocols import events, responses, roi_table, stimulus_set, trials
 from protocols.probe import Probe
-from protocols.protocol import Contrast, Protocol, Screen, Trigger
+from protocols.protocol import Contrast, Exclusions, Protocol, Screen, Trigger
 from protocols.provenance import Provenance
 from protocols.tables import read_tsv
 from protocols.timing import Blocks, Timing
@@ -88,6 +88,7 @@ def list_settings():
         Trigger: "Protocol",
         Probe: "Protocol",
         Contrast: "Protocol",
+        Exclusions: "Protocol",
     }
     for settings, section in {**sections, RunPlan: "TrialList"}.items():
         for field in dataclasses.fields(settings):
@@ -134,7 +135,7 @@ def test_each_setting_with_a_unit_says_it(section, settings, name):
             assert unit in find_rules(section, name)[0]
 
 
-@pytest.mark.parametrize("table", ["timing", "blocks", "categories", "screen", "trigger", "probe", "contrasts"])
+@pytest.mark.parametrize("table", ["timing", "blocks", "categories", "screen", "trigger", "probe", "contrasts", "exclusions"])
 def test_each_table_of_a_protocol_is_documented(table):
     assert f"[{table}]" in SECTIONS["Protocol"]
     assert table in [field.name for field in dataclasses.fields(Protocol)]
@@ -166,6 +167,24 @@ def test_each_column_of_a_group_result_is_documented():
             )
 
 
+def test_each_column_beside_a_group_result_is_documented():
+    from analysis.supplement import FILES
+
+    for columns in FILES.values():
+        for column, kind in columns.items():
+            rules = find_rules("Subjects and prediction", column)
+            assert len(rules) == 1, column
+            assert re.match(rf"- `{column}` {re.escape(KINDS[kind])}(?! or)", rules[0]), column
+
+
+def test_each_key_of_a_lock_is_documented():
+    from analysis.lock import ImageSet, Plan
+
+    keys = ["sha256", "created", "code_version", "plan", "images", "set_sha256", "set_provenance_sha256"]
+    keys += [field.name for settings in (Plan, ImageSet) for field in dataclasses.fields(settings)]
+    assert [key for key in keys if f"`{key}`" not in SECTIONS["Lock"]] == []
+
+
 def test_each_line_with_a_bullet_is_one_rule():
     rules = [line for line in README.splitlines() if line.startswith("- ")]
     assert len(rules) > 100
@@ -188,8 +207,10 @@ def test_the_page_covers_every_noun():
         "Quality",
         "Regions",
         "RoiTable",
+        "Lock",
         "Label permutation",
         "Group result",
+        "Subjects and prediction",
         "ROI peaks",
     ]
     assert list(SECTIONS) == nouns
