@@ -77,6 +77,7 @@ bench-glm: $(READY)
 # False positives, coverage and power of the inference beside the usual tests: a quarter of an hour on one core
 bench-inference: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_inference
+	$(BIN)/python -m tests.benchmarks.bench_claims
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)
