@@ -26,6 +26,7 @@ def test_labels_are_drawn_for_all_alike_and_sets_keep_their_size() -> None:
     assert shuffled.table["response_psc"].equals(table.table["response_psc"])
 
 
+@pytest.mark.slow
 def test_a_strong_effect_is_claimed_and_its_shuffled_labels_are_not() -> None:
     table = draw_table(np.random.default_rng(2), subjects=3, effect=2.0, subject_sd=0.1)
     found = run_self_test(table, PLANNED, 40)
