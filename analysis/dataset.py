@@ -14,6 +14,7 @@ from analysis.missing_files import Missing, list_gaps, refuse_missing
 from analysis.sidecars import find_events, parse_entities, read_timing
 from protocols.errors import InputError
 from protocols.run_name import RunName
+from protocols.stimulus_set import TABLE as SET_TABLE
 from protocols.tables import read_json
 
 BOLD = "desc-preproc_bold.nii.gz"
@@ -55,6 +56,12 @@ class Run:
     def stem(self) -> str:
         """The run's BIDS name with hemisphere, space and resolution, e.g. `sub-01_task-T_run-01_space-MNI152NLin2009cAsym_res-2`."""
         return self.name.stem + _join_entities(self.hemisphere, self.space, self.resolution)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Its files that are there, by kind: bold, mask, events, confounds."""
+        files = {"bold": self.bold, "mask": self.mask, "events": self.events, "confounds": self.confounds}
+        return {kind: path for kind, path in files.items() if path is not None and path.is_file()}
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,20 @@ def find_runs(
         missing += [*found[1], *_list_missing_files(found[0], needs_confounds)]
     refuse_missing(missing, list_gaps({*chosen, *events} & wanted), f"{bids}: task {task!r}", bids)
     return runs
+
+
+def list_inputs(runs: Iterable[Run], without: Collection[str] = ()) -> dict[str, Path]:
+    """Return the runs' files, but for those kinds, as a provenance names its inputs."""
+    return {f"{kind} {run.stem}": path for run in runs for kind, path in run.files.items() if kind not in without}
+
+
+def find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
+    """Return the folder of the set that a task showed: its own below `stimuli/` where there is one, as `experiment run` writes it."""
+    own = bids / "stimuli" / f"task-{task}"
+    folder = set_folder or (own if (own / SET_TABLE).is_file() else bids / "stimuli")
+    if not (folder / SET_TABLE).is_file():
+        raise InputError(f"{folder}: has no {SET_TABLE}; name the stimulus set that was shown with --set")
+    return folder
 
 
 def refuse_other_set(runs: Sequence[Run], set_sha256: str, folder: Path) -> None:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from analysis.combine import RunEffect
 from analysis.dataset import Run
 from analysis.first_level import RunResult, SubjectMaps
-from analysis.images import Grid, write_volumes
 from analysis.map_contrasts import MapContrast
-from analysis.surface import write_maps
+from analysis.map_files import write_map
 from protocols.tables import write_text
 
 BIDS_VERSION = "1.10.0"
@@ -65,16 +63,6 @@ def write_run_contrast(result: RunResult, contrast: MapContrast, effect: RunEffe
         values: np.ndarray = np.atleast_2d(getattr(effect, statistic))
         write_map(values, result.mask, result.grid, result.run.hemisphere, f"{stem}_stat-{statistic}_statmap")
     _write_sidecar(contrast, {"DegreesOfFreedom": effect.df, "Scan": scan}, stem)
-
-
-def write_map(
-    rows: Float[np.ndarray, "rows voxels"], mask: Bool[np.ndarray, "*grid"], grid: Grid, hemisphere: str | None, stem: str
-) -> None:
-    """Write voxel values as NIfTI, or the vertex values of a hemisphere as GIFTI; `stem` is the path without its ending."""
-    if hemisphere:
-        write_maps(rows, mask, hemisphere, Path(f"{stem}.func.gii"))
-    else:
-        write_volumes(rows, mask, grid.affine, Path(f"{stem}.nii.gz"))
 
 
 def _write_sidecar(contrast: MapContrast, values: dict[str, Any], stem: Path) -> None:

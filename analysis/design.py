@@ -39,6 +39,10 @@ class DesignSettings:
     fir_window_s: tuple[float, float] = (4.0, 8.0)
     """With `fir`, when after the onset the response is read: its mean between the two."""
 
+    def choose_reference(self, own: float) -> float:
+        """Return the moment of the repetition that a run's volumes stand for; `own` is that of the run's sidecars."""
+        return own if self.slice_time_ref is None else self.slice_time_ref
+
     @model_validator(mode="after")
     def _order_window(self) -> "DesignSettings":
         start, end = self.fir_window_s

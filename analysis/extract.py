@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int
 
 from analysis import surface
 from analysis.dataset import Run
@@ -38,6 +38,13 @@ class RunSeries:
     grid: Grid
     left_out: int
     sha256: str
+
+    def locate(self, voxels: Int[np.ndarray, " voxels"]) -> Int[np.ndarray, " voxels"]:
+        """Return the columns of voxels given by their flat indices on the grid; -1 where they are not modelled."""
+        columns = np.full(self.mask.size, -1)
+        columns[np.flatnonzero(self.mask)] = np.arange(int(self.mask.sum()))
+        found: Int[np.ndarray, " voxels"] = columns[voxels]
+        return found
 
 
 def extract_run(run: Run, cache: Path | None = None) -> RunSeries:

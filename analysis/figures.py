@@ -2,13 +2,14 @@
 
 import io
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+T = TypeVar("T")
 BLUE, ORANGE, GREEN, VERMILION, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8a8a"
 COLORS = {"target": BLUE, "other": VERMILION, "natural": GREEN, "scrambled": GRAY}
 _STYLE: dict[Any, Any] = {
@@ -26,7 +27,7 @@ _ODD_COLORS = (ORANGE, "#CC79A7", "#56B4E9", "#F0E442")
 def draw_matrix(means: pd.DataFrame, own: Sequence[tuple[int, int]], title: str = "") -> str:
     """Draw ROIs (rows) by image sets (columns) as a heat map with its numbers; `own` cells are framed."""
     rows, columns = means.shape
-    with _Page((2.0 + 0.72 * columns, 1.3 + 0.5 * rows), "matrix") as page:
+    with _open_page((2.0 + 0.72 * columns, 1.3 + 0.5 * rows), "matrix") as page:
         axes = page.figure.subplots()
         reach = float(np.abs(means.to_numpy()).max()) or 1.0
         image = axes.imshow(means.to_numpy(), cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
@@ -44,7 +45,7 @@ def draw_matrix(means: pd.DataFrame, own: Sequence[tuple[int, int]], title: str 
         for side in axes.spines.values():
             side.set_visible(False)
         page.figure.colorbar(image, ax=axes, label="% signal change", fraction=0.04, pad=0.02)
-    return page.svg
+    return page.made
 
 
 def draw_conditions(means: dict[str, pd.DataFrame], intervals: pd.DataFrame) -> str:
@@ -54,7 +55,7 @@ def draw_conditions(means: dict[str, pd.DataFrame], intervals: pd.DataFrame) -> 
     """
     columns = min(len(means), 5)
     blocks = -(-len(means) // columns)
-    with _Page((1.0 + 2.0 * columns, 4.4 * blocks), "conditions") as page:
+    with _open_page((1.0 + 2.0 * columns, 4.4 * blocks), "conditions") as page:
         grid = page.figure.subplots(2 * blocks, columns, squeeze=False, gridspec_kw={"height_ratios": [2.2, 1.0] * blocks}, sharey="row")
         for position, (roi, table) in enumerate(means.items()):
             block, column = divmod(position, columns)
@@ -66,7 +67,7 @@ def draw_conditions(means: dict[str, pd.DataFrame], intervals: pd.DataFrame) -> 
             block, column = divmod(position, columns)
             grid[2 * block][column].set_visible(False)
             grid[2 * block + 1][column].set_visible(False)
-    return page.svg
+    return page.made
 
 
 def draw_prediction(points: dict[str, pd.DataFrame], score: str) -> str:
@@ -74,7 +75,7 @@ def draw_prediction(points: dict[str, pd.DataFrame], score: str) -> str:
     columns = min(len(points), 5)
     rows = -(-len(points) // columns)
     many = sum(len(table) for table in points.values()) > _RASTER_ABOVE
-    with _Page((1.0 + 2.0 * columns, 0.5 + 2.2 * rows), f"prediction {score}") as page:
+    with _open_page((1.0 + 2.0 * columns, 0.5 + 2.2 * rows), f"prediction {score}") as page:
         grid = page.figure.subplots(rows, columns, squeeze=False)
         for axes, (roi, table) in zip(grid.flat, points.items(), strict=False):
             for condition, part in table.groupby("condition", sort=False):
@@ -88,7 +89,7 @@ def draw_prediction(points: dict[str, pd.DataFrame], score: str) -> str:
         for axes in grid[-1]:
             axes.set_xlabel(f"{score}, z")
         page.figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    return page.svg
+    return page.made
 
 
 def choose_color(condition: str) -> str:
@@ -96,17 +97,18 @@ def choose_color(condition: str) -> str:
     return COLORS.get(condition) or _ODD_COLORS[sum(condition.encode()) % len(_ODD_COLORS)]
 
 
-class _Page:
-    """A matplotlib figure whose SVG text, without dates, is in `svg` once the `with` block is left."""
+class Drawing(Generic[T]):
+    """A matplotlib figure in a style; what `render` makes of it is in `made` once the `with` block is left."""
 
-    def __init__(self, size: tuple[float, float], salt: str) -> None:
-        self._size, self._salt, self.svg = size, salt, ""
+    def __init__(self, size: tuple[float, float], style: dict[Any, Any], render: Callable[[Any], T]) -> None:
+        self._size, self._style, self._render = size, style, render
+        self.made: T
 
-    def __enter__(self) -> "_Page":
+    def __enter__(self) -> "Drawing[T]":
         import matplotlib
         from matplotlib.figure import Figure
 
-        self._context = matplotlib.rc_context({**_STYLE, "svg.hashsalt": self._salt})
+        self._context = matplotlib.rc_context(self._style)
         self._context.__enter__()
         self.figure = Figure(figsize=self._size, layout="constrained")
         return self
@@ -114,9 +116,14 @@ class _Page:
     def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: Any) -> None:
         try:
             if failure is None:
-                self.svg = _to_svg(self.figure, self._salt)
+                self.made = self._render(self.figure)
         finally:
             self._context.__exit__(kind, failure, trace)
+
+
+def _open_page(size: tuple[float, float], salt: str) -> Drawing[str]:
+    """Return a drawing that becomes SVG text, without dates."""
+    return Drawing(size, {**_STYLE, "svg.hashsalt": salt}, lambda figure: _to_svg(figure, salt))
 
 
 def _to_svg(figure: Any, salt: str) -> str:

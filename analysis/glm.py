@@ -187,9 +187,7 @@ def _fit_autoregressive(y: Float[np.ndarray, "rows voxels"], model: _Model) -> _
     weights, spread = np.empty_like(whitened), np.empty_like(sorted_spread)
     weights[:, order], spread[:, order] = sorted_weights, sorted_spread
     dispersion = (coefficients * squares).sum(axis=0) - np.einsum("pv,pv->v", weights, whitened)
-    moved = (
-        weights - plain
-    )  # from the least-squares weights, which leave the residual least: |y - Xb|^2 grows by the length of X times this
+    moved = weights - plain  # least squares leaves the least residual: |y - Xb|^2 grows by |X (b - b_least)|^2
     unexplained = residual + np.einsum("pv,pv->v", moved, model.products[0] @ moved)
     return _Block(weights, spread * dispersion / (len(y) - len(weights)), rho, _explain(y, unexplained, squares[0]))
 

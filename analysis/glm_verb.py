@@ -10,6 +10,7 @@ from analysis.console import show_progress
 from analysis.options import (
     BidsArgument,
     ConfoundsOption,
+    DerivativesOption,
     HighPassOption,
     HrfOption,
     OverwriteOption,
@@ -24,7 +25,7 @@ from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.protocol import Protocol
 from protocols.provenance import Provenance
-from protocols.stimulus_set import TABLE, StimulusSet
+from protocols.stimulus_set import StimulusSet
 
 if TYPE_CHECKING:
     from analysis.dataset import Run
@@ -61,9 +62,7 @@ def glm(
     space: SpaceOption = None,
     subject: SubjectOption = None,
     session: SessionOption = None,
-    derivatives: Annotated[
-        Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
-    ] = None,
+    derivatives: DerivativesOption = None,
     fd_mm: Annotated[float, typer.Option(help="scrub: highest framewise displacement of a volume that is kept.")] = 0.5,
     std_dvars: StdDvarsOption = 1.5,
     cache: Annotated[
@@ -132,7 +131,7 @@ class Asked:
 
 def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[dict[Run, int], list[MapContrast], StimulusSet | None]":
     """Return the runs with their numbers of volumes, the maps to make and, with a protocol, its stimulus set."""
-    from analysis.dataset import refuse_other_set
+    from analysis.dataset import find_set, refuse_other_set
     from analysis.map_contrasts import expand_planned, parse_expressions
     from analysis.run_model import list_trial_types
 
@@ -164,15 +163,6 @@ def _find(bids: Path, task: str, where: Where, settings: "ModelSettings") -> "di
     return {run: lengths[run.stem] for run in runs}
 
 
-def find_set(bids: Path, set_folder: Path | None, task: str) -> Path:
-    """Return the folder of the set that a task showed: its own below `stimuli/` where there is one, as `experiment run` writes it."""
-    own = bids / "stimuli" / f"task-{task}"
-    folder = set_folder or (own if (own / TABLE).is_file() else bids / "stimuli")
-    if not (folder / TABLE).is_file():
-        raise InputError(f"{folder}: has no {TABLE}; name the stimulus set that was shown with --set")
-    return folder
-
-
 def _write(
     models: "list[RunModel]",
     settings: "ModelSettings",
@@ -183,21 +173,19 @@ def _write(
     overwrite: bool,
 ) -> "Written":
     """Fit and write everything; each BOLD's sha256 comes from the one time that it is read."""
+    from analysis.dataset import list_inputs
     from analysis.glm_work import fit_all
     from analysis.run_store import RunStore, name_common
 
     runs = [model.run for model in models]
-    inputs: dict[str, Path] = {f"{kind} {run.stem}": path for run in runs for kind in ("mask", "events") if (path := getattr(run, kind))}
-    inputs |= {f"confounds {run.stem}": run.confounds for run in runs if settings.confounds != "none"}
+    inputs = list_inputs(runs, without=("bold",))
     inputs |= {"protocol": asked.question.protocol} if asked.question.protocol else {}
     inputs |= {"hrf": asked.choices.folder} if asked.choices else {}
     values = {**config_values(settings), "task": runs[0].name.task, "space": runs[0].space}
     values["contrasts"] = [made.expression for made in contrasts]
     provenance = Provenance.collect("analysis glm", values, inputs)
-    store = RunStore(
-        out.resolve().parent / f".{out.resolve().name}.work",
-        name_common(settings, contrasts, stimulus_set.sha256 if stimulus_set else None, provenance.code_version),
-    )
+    common = name_common(settings, contrasts, stimulus_set.sha256 if stimulus_set else None, provenance.code_version)
+    store = RunStore.open(out.resolve().parent / f".{out.resolve().name}.work", common)
     with staged_folder(out, provenance, overwrite) as folder:
         written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, asked.cache, asked.choices)
         provenance.inputs.update(written.sha256)
@@ -206,8 +194,7 @@ def _write(
 
 
 def _print_maps(written: "Written") -> None:
-    """Print one row per contrast; where there are several subjects, the lowest and the highest of each figure, and the runs' highest
-    VIF."""
+    """Print one row per contrast: of several subjects the lowest and the highest of each figure, of runs the highest VIF."""
     from rich.console import Console
     from rich.table import Table
 

@@ -11,7 +11,7 @@ from analysis.extract import extract_run
 from analysis.first_level import ModelSettings, RunModel, RunResult, SubjectMaps, combine_subject, model_run
 from analysis.glm import weigh_columns
 from analysis.hrf_file import HrfChoices
-from analysis.lineage import write_chosen
+from analysis.lineage import Scan, write_chosen
 from analysis.map_contrasts import MapContrast
 from analysis.run_store import RunStore
 from protocols.config import config_values
@@ -21,8 +21,7 @@ from protocols.tables import write_tsv
 
 @dataclass
 class Written:
-    """What was written: subjects' maps, runs with responses per stimulus, voxels left out by run, each BOLD's sha256, contrasts' worst
-    VIF."""
+    """What was written; by run or contrast: voxels left out, BOLD's sha256, worst VIF; and how many runs were taken up again."""
 
     maps: list[SubjectMaps] = field(default_factory=list)
     with_betas: int = 0
@@ -62,7 +61,7 @@ def fit_all(
 def _find_or_fit(
     model: RunModel, settings: ModelSettings, contrasts: Sequence[MapContrast], store: RunStore, cache: Path | None, written: Written
 ) -> RunResult:
-    if store.folder.is_dir():  # an earlier command was interrupted
+    if store.resumes:
         finished = store.find(model, hash_file(model.run.bold))
         if finished is not None:
             written.taken_up += 1
@@ -73,7 +72,7 @@ def _find_or_fit(
 
 
 def _write_run(result: RunResult, contrasts: Sequence[MapContrast], sidecar: dict[str, Any], folder: Path) -> None:
-    scan = describe_scan(result)
+    scan = _describe_scan(result)
     if result.betas is not None:
         result.betas.write(folder, {**sidecar, "Scan": scan})
     for contrast in contrasts:
@@ -100,7 +99,7 @@ def _combine(
     results: Sequence[RunResult], settings: ModelSettings, contrasts: Sequence[MapContrast], folder: Path, written: Written
 ) -> None:
     for made in combine_subject(results, contrasts, settings.weights):
-        write_contrast(made, [describe_scan(result) for result in results if made.contrast.label in result.contrasts], folder)
+        write_contrast(made, [_describe_scan(result) for result in results if made.contrast.label in result.contrasts], folder)
         written.maps.append(made)
 
 
@@ -112,10 +111,8 @@ def _note(result: RunResult, written: Written) -> None:
         written.left_out[run.name.stem + (f"_hemi-{run.hemisphere}" if run.hemisphere else "")] = result.left_out
 
 
-def describe_scan(result: RunResult) -> dict[str, Any]:
-    """Return which scan a result comes from, as sidecars name it."""
-    name = result.run.name
-    return {"subject": name.subject, "session": name.session, "task": name.task, "run": name.run, "sha256": result.sha256}
+def _describe_scan(result: RunResult) -> dict[str, Any]:
+    return Scan.of(result.run.name, result.sha256).to_json()
 
 
 def _belongs(run: Any) -> tuple[str, str | None]:
@@ -124,11 +121,10 @@ def _belongs(run: Any) -> tuple[str, str | None]:
 
 def _describe_model(model: RunModel, settings: ModelSettings, choices: HrfChoices | None) -> dict[str, Any]:
     run = model.run
-    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
     return {
         **config_values(settings),
         "RepetitionTime": run.tr_s,
-        "slice_time_ref_used": reference,
+        "slice_time_ref_used": settings.design.choose_reference(run.slice_time_ref),
         "Volumes": len(model.kept),
         "VolumesLeftOut": int((~model.kept).sum()),
         "Hrf": model.hrf,

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
+from protocols.errors import InputError
+
 HrfModel = Literal[
     "glover", "glover+derivative", "glover+derivative+dispersion",
     "spm", "spm+derivative", "spm+derivative+dispersion",
@@ -29,6 +31,18 @@ _STEP_S = 0.01
 _LENGTH_S = 32.0  # nilearn's default length of both kernels
 _UNDERSHOOT_LATER_S = 10.0  # SPM's undershoot peaks at 15 s, its response at 5 s
 _UNDERSHOOT = 1 / 6  # of the response, SPM's
+
+
+def require_one_column(hrf: str) -> None:
+    """Refuse a model with several columns for an event, where each event has one regressor.
+
+    Raises
+    ------
+    InputError
+        Naming the model.
+    """
+    if "+" in hrf or hrf == FIR:
+        raise InputError(f"--hrf {hrf!r}: a trial has one regressor; choose a shape without derivatives")
 
 
 def list_parts(hrf: HrfModel) -> list[Part]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.console import show_progress
-from analysis.options import ConfoundsOption, HighPassOption, OverwriteOption, SubjectOption
+from analysis.options import BidsArgument, ConfoundsOption, HighPassOption, OverwriteOption, SubjectOption
 from protocols.config import config_values, parse_config
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def hrf(
-    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with the localizer's events, and fMRIPrep's output.")],
+    bids: BidsArgument,
     task: Annotated[str, typer.Option(help="The localizer's task label.")],
     out: Annotated[Path, typer.Option(help="Folder to write, for analysis glm --hrf-from.")],
     mask: Annotated[
@@ -38,7 +38,7 @@ def hrf(
 
     Example: analysis hrf bids/ --task floc --mask visual_cortex_mask.nii.gz --out derivatives/hrf
     """
-    from analysis.dataset import find_runs
+    from analysis.dataset import find_runs, list_inputs
     from analysis.first_level import ModelSettings
     from analysis.hrf_choice import choose_hrf
     from analysis.hrf_file import write_choice
@@ -48,8 +48,7 @@ def hrf(
     settings = parse_config({"design": {"high_pass_s": high_pass_s}, "confounds": confounds}, ModelSettings, "analysis hrf")
     runs = find_runs(bids, task, space, settings.confounds != "none", subjects=tuple(subject or ()))
     lengths = check_lengths(runs)
-    inputs = {f"{kind} {run.stem}": path for run in runs for kind in ("bold", "mask", "events") if (path := getattr(run, kind))}
-    inputs |= {"mask": mask} if mask else {}
+    inputs = list_inputs(runs) | ({"mask": mask} if mask else {})
     subjects = list(dict.fromkeys(run.name.subject for run in runs))
     provenance = Provenance.collect("analysis hrf", {**config_values(settings), "task": task}, inputs)
     chosen: dict[str, HrfChoice] = {}
@@ -72,6 +71,7 @@ def _read_runs(runs: "list[Run]", lengths: dict[str, int], settings: "ModelSetti
     from analysis.glm import scale_to_percent
     from analysis.hrf_choice import LocalizerRun
     from analysis.images import intersect
+    from analysis.lineage import Scan
     from analysis.run_model import list_regressors
 
     series = [extract_run(run) for run in runs]
@@ -82,8 +82,8 @@ def _read_runs(runs: "list[Run]", lengths: dict[str, int], settings: "ModelSetti
     for run, one in zip(runs, series, strict=True):
         events, times, confounds = list_regressors(run, lengths[run.stem], settings, None)
         values = scale_to_percent(one.values[:, common[one.mask]].astype(np.float64))
-        scan = {**run.name.__dict__, "sha256": one.sha256}
-        made.append(LocalizerRun(scan, values, events, times, confounds.table, confounds.kept))
+        scan = Scan.of(run.name, one.sha256)
+        made.append(LocalizerRun(scan.to_json(), values, events, times, confounds.table, confounds.kept))
     return made
 
 

@@ -23,7 +23,6 @@ from protocols.tables import Columns, read_tsv
 TABLE = "dseg.tsv"
 TABLE_COLUMNS: Columns = {"index": "integer", "name": "text"}
 NONE = 0  # the label of what belongs to no region
-VOLUMES = (".nii.gz", ".nii")
 SURFACES = (".label.gii", ".annot")
 _MOST_NAMED = 8
 

@@ -115,6 +115,14 @@ def trace(path: Path, root: Path, index: FolderIndex) -> tuple[Scan, ...]:
     return unite(_Trail(index, set()).follow_file(path, root))
 
 
+def identify_scan(file: Path) -> Scan:
+    """Return which scan a derivative of one run is of: as its sidecar says, or by its name."""
+    values = read_sidecar(file)
+    if SCAN in values:
+        return Scan.from_json(values[SCAN], f"{name_sidecar(file)}: {SCAN}")
+    return Scan.of(RunName.parse(file.name))
+
+
 def read_chosen(values: dict[str, Any], where: Path) -> tuple[Scan, ...] | None:
     """Return what a sidecar says of the runs that chose its file; None where it says nothing."""
     if CHOSEN_FROM not in values:

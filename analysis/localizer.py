@@ -14,17 +14,16 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from analysis.bids_name import BidsName, name_sidecar, read_sidecar
-from analysis.images import Grid, read_array, read_grid
+from analysis.images import Grid
 from analysis.labels import Region, refuse_other_grid
-from analysis.lineage import SCAN, Scan, read_chosen
-from analysis.surface import read_maps
+from analysis.lineage import Scan, identify_scan, read_chosen
+from analysis.map_files import SURFACE, VOLUME, read_map
 from protocols.config import config
 from protocols.errors import InputError
 from protocols.run_name import RunName
 
 Scheme = Literal["all", "odd-even", "leave-run-out"]
 EFFECT, VARIANCE = "_stat-effect_statmap.", "_stat-variance_statmap."
-SURFACE = ".func.gii"
 
 
 @config
@@ -81,7 +80,7 @@ def find_contrast_files(folder: Path, label: str) -> dict[str, list[Path]]:
         When there are none; the labels that are there are named.
     """
     maps = sorted(folder.glob(f"sub-*/**/*_run-*_contrast-*{EFFECT}*"))
-    listed = [path for path in maps if path.name.endswith((".nii.gz", SURFACE))]
+    listed = [path for path in maps if path.name.endswith((VOLUME, SURFACE))]
     found: dict[str, list[Path]] = {}
     for path in listed:
         name = BidsName.parse(path.name)
@@ -109,13 +108,11 @@ def read_contrast(file: Path) -> RunContrast:
     InputError
         When its variance is not beside it, or a map is damaged.
     """
-    values = read_sidecar(file)
-    where = name_sidecar(file)
-    scan = Scan.from_json(values[SCAN], f"{where}: {SCAN}") if SCAN in values else Scan.of(RunName.parse(file.name))
+    scan = identify_scan(file)
     variance = file.with_name(file.name.replace(EFFECT, VARIANCE))
     (effects, grid), (variances, other) = (_read_map(path) for path in (file, variance))
     refuse_other_grid(variance, other, grid, file.name)
-    return RunContrast(file, scan, effects, variances, grid, read_chosen(values, where) or ())
+    return RunContrast(file, scan, effects, variances, grid, read_chosen(read_sidecar(file), name_sidecar(file)) or ())
 
 
 def plan_folds(names: Sequence[RunName], scheme: Scheme) -> list[Fold]:
@@ -185,10 +182,8 @@ def list_choosers(contrasts: Sequence[RunContrast], fold: Fold) -> list[Scan]:
 
 
 def _read_map(file: Path) -> tuple[Float[np.ndarray, " voxels"], Grid]:
-    if file.name.endswith(SURFACE):
-        rows = read_maps(file)
-        return rows[0].astype(np.float64), Grid((rows.shape[1],), np.eye(4))
-    return read_array(file).ravel().astype(np.float64), read_grid(file)
+    rows, grid = read_map(file)
+    return rows[0].ravel().astype(np.float64), grid
 
 
 def _order(path: Path) -> tuple[str, int]:

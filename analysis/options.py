@@ -22,7 +22,7 @@ LabelsOption = Annotated[
 RoiOption = Annotated[list[str] | None, typer.Option(help="Region to take; repeat for more (default: all).", show_default=False)]
 ConfoundsOption = Annotated[str, typer.Option(help="none, motion6, motion12, motion24, simple, compcor or scrub.")]
 HrfOption = Annotated[str, typer.Option(help="glover or spm, each also with +derivative or +derivative+dispersion; fir.")]
-ShapeOption = Annotated[str, typer.Option("--hrf", help="glover, spm, or another shape of one column.")]
+ShapeOption = Annotated[str, typer.Option(help="glover, spm, or another shape of one column.")]
 HighPassOption = Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")]
 StdDvarsOption = Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Replace this command's files in OUT.")]

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from analysis.circularity import Circularity
 from analysis.dataset import Run
-from analysis.design import build_design
 from analysis.extract import extract_run
 from analysis.first_level import ModelSettings
 from analysis.glm import scale_to_percent
@@ -19,8 +18,7 @@ from analysis.lineage import FolderIndex, Scan
 from analysis.map_contrasts import MapContrast
 from analysis.permute_labels import RoiRun, permute_labels
 from analysis.roi_sources import RoiSource, choose_candidates, find_candidates
-from analysis.run_model import list_regressors
-from analysis.single_trials import respond_to_trials
+from analysis.run_model import list_regressors, separate_trials
 from protocols.config import config
 from protocols.errors import InputError
 from protocols.tables import Columns
@@ -38,7 +36,6 @@ COLUMNS: Columns = {
     "runs": "integer",
     "images": "integer",
 }
-_ALL = "any event"
 
 
 @config
@@ -117,13 +114,10 @@ def _model_run(one: PlannedTest, rois: Sequence[str], model: ModelSettings) -> t
     """Return a run's ROI series and events, and each event's condition; an event without an image is an image of its own."""
     run = one.runs[0]
     events, times, confounds = list_regressors(run, one.volumes, model, None)
-    design = build_design(events.assign(regressor=_ALL), "regressor", times, confounds.table, model.design, run.name.stem, confounds.kept)
-    onsets, durations = (events[name].to_numpy(dtype=np.float64) for name in ("onset", "duration"))
-    trials = respond_to_trials(times[confounds.kept], onsets, durations, model.design.hrf)
+    trials, nuisance = separate_trials(events, np.ones(len(events), dtype=bool), times, confounds, model.design, run.name.stem)
     own = [f"{run.name.stem} event {number}" for number in range(len(events))]
     stim_ids = [own[place] if shown is None else str(shown) for place, shown in enumerate(events["stim_id"])]
     series = _average_regions(one, rois, confounds.kept)
-    nuisance = design.matrix.drop(columns=_ALL).to_numpy(dtype=np.float64)
     return RoiRun(series, trials, nuisance, stim_ids), [str(name) for name in events["regressor"]]
 
 
@@ -132,11 +126,9 @@ def _average_regions(one: PlannedTest, rois: Sequence[str], kept: Bool[np.ndarra
     found: dict[str, list[np.ndarray]] = {roi: [] for roi in rois}
     for run, regions in zip(one.runs, one.regions, strict=True):
         series = extract_run(run)
-        rank = np.full(series.mask.size, -1)
-        rank[np.flatnonzero(series.mask)] = np.arange(int(series.mask.sum()))
         for region in regions:
             refuse_other_grid(region.path, region.grid, series.grid, run.bold.name)
-            members = np.unique(rank[region.voxels])
+            members = np.unique(series.locate(region.voxels))
             found[region.name].append(scale_to_percent(series.values[kept][:, members[members >= 0]]))
     empty = [roi for roi, parts in found.items() if not sum(part.shape[1] for part in parts)]
     if empty:

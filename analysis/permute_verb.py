@@ -2,7 +2,7 @@
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import pandas as pd
 import typer
@@ -11,6 +11,7 @@ from analysis.console import show_progress
 from analysis.options import (
     BidsArgument,
     ConfoundsOption,
+    DerivativesOption,
     HighPassOption,
     LabelsOption,
     OverwriteOption,
@@ -22,13 +23,9 @@ from analysis.options import (
     TaskOption,
 )
 from protocols.config import config_values, parse_config
-from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.tables import check_columns, write_tsv
-
-if TYPE_CHECKING:
-    from analysis.dataset import Run
 
 TABLE = "permutation.tsv"
 
@@ -51,9 +48,7 @@ def permute(
     space: SpaceOption = None,
     subject: SubjectOption = None,
     session: SessionOption = None,
-    derivatives: Annotated[
-        Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
-    ] = None,
+    derivatives: DerivativesOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Test contrasts in each subject's regions by dealing the images' conditions anew, and refitting every time.
@@ -64,7 +59,8 @@ def permute(
     Example: analysis permute bids/ --task floc --contrast 'face - house' --masks masks/ --out results/permutation
     """
     from analysis.circularity import merge_circular, refuse_circular
-    from analysis.dataset import find_runs
+    from analysis.dataset import find_runs, list_inputs
+    from analysis.hrf import require_one_column
     from analysis.map_contrasts import parse_expressions
     from analysis.permute_runs import COLUMNS, PermutationSettings, permute_subject, plan_tests
     from analysis.roi_sources import RoiSource
@@ -72,20 +68,17 @@ def permute(
     from analysis.run_model import list_trial_types
 
     refuse_non_empty(out, overwrite)
-    if masks is not None and labels is not None:
-        raise InputError("give either --masks or --labels, not both: regions of the same name could not be told apart")
-    if "+" in hrf or hrf == "fir":
-        raise InputError(f"--hrf {hrf!r}: a trial has one regressor; choose a shape without derivatives")
+    require_one_column(hrf)
     model = {"design": {"hrf": hrf, "high_pass_s": high_pass_s}, "confounds": confounds, "noise": "ols"}
     settings = parse_config({"model": model, "permutations": permutations, "seed": seed}, PermutationSettings, "analysis permute")
-    source = RoiSource(masks or (None if labels else bids / "derivatives" / "rois"), labels, tuple(roi or ()))
+    source = RoiSource.choose(bids, masks, labels, tuple(roi or ()))
     subjects, sessions = tuple(subject or ()), tuple(session or ())
     runs = find_runs(bids, task, space, confounds != "none", subjects=subjects, sessions=sessions, derivatives=derivatives)
     contrasts = parse_expressions(contrast, list_trial_types(runs))
     planned = plan_tests(runs, check_lengths(runs), source)
     refuse_circular(merge_circular([one for test in planned for one in test.circular]), "analysis permute")
     values = {**config_values(settings), "task": task, "contrasts": [made.expression for made in contrasts]}
-    provenance = Provenance.collect("analysis permute", values, _list_inputs(runs, source.root), {"labelings": settings.seed})
+    provenance = Provenance.collect("analysis permute", values, {**list_inputs(runs), "regions": source.root}, {"labelings": settings.seed})
     with staged_folder(out, provenance, overwrite) as folder:
         own = [list(tests) for _, tests in itertools.groupby(planned, key=lambda test: test.runs[0].name.subject)]
         tables = [permute_subject(tests, contrasts, settings) for tests in show_progress(own, "permuting")]
@@ -98,13 +91,3 @@ def permute(
             f"corrected for the number of regions {row['p_corrected']:.4f}"
         )
     typer.echo(f"wrote {out / TABLE}: {len(table)} tests, {settings.permutations + 1} labelings")
-
-
-def _list_inputs(runs: "list[Run]", regions: Path) -> dict[str, Path]:
-    inputs: dict[str, Path] = {
-        f"{kind} {run.stem}": path
-        for run in runs
-        for kind in ("bold", "mask", "events", "confounds")
-        if (path := getattr(run, kind)) is not None and path.is_file()
-    }
-    return {**inputs, "regions": regions}

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from analysis.design import Design
-from analysis.figures import BLUE, GRAY, GREEN, ORANGE, VERMILION
+from analysis.figures import BLUE, GRAY, GREEN, ORANGE, VERMILION, Drawing
 
 _DPI = 100
 _COLORS = 64
@@ -22,7 +22,7 @@ def draw_design(design: Design, volumes: int, tr_s: float) -> bytes:
     shown = np.full((volumes, design.matrix.shape[1]), np.nan)
     shown[design.volumes] = design.values / np.abs(design.values).max(axis=0)
     count = shown.shape[1]
-    with _Png((1.2 + max(0.16 * count, 2.5), 4.6)) as png:
+    with Drawing((1.2 + max(0.16 * count, 2.5), 4.6), _STYLE, _reduce) as png:
         axes = png.figure.subplots()
         extent = (-0.5, count - 0.5, volumes * tr_s, 0.0)
         axes.imshow(
@@ -38,7 +38,7 @@ def draw_design(design: Design, volumes: int, tr_s: float) -> bytes:
             if design.kinds[place] != design.kinds[place - 1]:
                 axes.axvline(place - 0.5, color=BLUE, linewidth=1.2)
         axes.set_ylabel("seconds")
-    return png.data
+    return png.made
 
 
 def draw_motion(
@@ -50,7 +50,7 @@ def draw_motion(
 ) -> bytes:
     """Draw framewise displacement with its limit, and the motion parameters (rotations as arcs of 50 mm); volumes left out are red."""
     times = np.arange(len(kept)) * tr_s
-    with _Png((7.6, 2.0 if motion is None else 3.4)) as png:
+    with Drawing((7.6, 2.0 if motion is None else 3.4), _STYLE, _reduce) as png:
         grid = png.figure.subplots(1 if motion is None else 2, 1, squeeze=False, sharex=True)[:, 0]
         for axes in grid:
             for start in times[~kept]:
@@ -70,33 +70,11 @@ def draw_motion(
             grid[1].legend(ncols=6, frameon=False, fontsize=7, loc="upper left", borderaxespad=0)
         grid[-1].set_xlabel("seconds")
         grid[-1].set_xlim(0, len(kept) * tr_s)
-    return png.data
-
-
-class _Png:
-    """A matplotlib figure whose PNG bytes, without dates, are in `data` once the `with` block is left."""
-
-    def __init__(self, size: tuple[float, float]) -> None:
-        self._size, self.data = size, b""
-
-    def __enter__(self) -> "_Png":
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        self._context = matplotlib.rc_context(_STYLE)
-        self._context.__enter__()
-        self.figure = Figure(figsize=self._size, layout="constrained")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: Any) -> None:
-        try:
-            if failure is None:
-                self.data = _reduce(self.figure)
-        finally:
-            self._context.__exit__(kind, failure, trace)
+    return png.made
 
 
 def _reduce(figure: Any) -> bytes:
+    """Return PNG bytes, without dates, in few colors."""
     from PIL import Image
 
     drawn, reduced = io.BytesIO(), io.BytesIO()

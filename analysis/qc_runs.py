@@ -8,20 +8,19 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from analysis.confounds import MOTION, read_confounds
+from analysis.confounds import MOTION
 from analysis.dataset import Run
-from analysis.design import Design, build_design, compute_frame_times
+from analysis.design import Design, build_design
 from analysis.efficiency import describe_design
 from analysis.extract import RunSeries, extract_run
 from analysis.first_level import ModelSettings
 from analysis.glm import scale_to_percent
 from analysis.labels import Region, refuse_other_grid
-from analysis.map_contrasts import assign_conditions
 from analysis.noise import NoiseModel
 from analysis.qc import TaskMotion, compute_displacement, compute_tsnr, expect_white, measure_autocorrelation, measure_task_motion
 from analysis.response_timing import measure_lag
 from analysis.run_checks import check_lengths
-from analysis.run_events import read_events
+from analysis.run_model import list_regressors
 from protocols.config import config
 from protocols.errors import InputError
 from protocols.tables import Columns, check_columns, read_tsv
@@ -164,10 +163,7 @@ def assess_run(planned: PlannedQc, regions: Sequence[Region], settings: QcSettin
 
 
 def _plan_run(run: Run, volumes: int, model: ModelSettings) -> PlannedQc:
-    events = assign_conditions(read_events(run, volumes * run.tr_s), None, str(run.events))
-    confounds = read_confounds(run, model.confounds, volumes, model.confound_settings)
-    reference = run.slice_time_ref if model.design.slice_time_ref is None else model.design.slice_time_ref
-    times = compute_frame_times(volumes, run.tr_s, reference)
+    events, times, confounds = list_regressors(run, volumes, model, None)
     design = build_design(events, "regressor", times, confounds.table, model.design, run.name.stem, confounds.kept)
     return PlannedQc(run, design, confounds.kept, *_read_motion(run))
 
@@ -191,12 +187,10 @@ def _name(run: Run) -> dict[str, object]:
 
 def _locate(regions: Sequence[Region], series: RunSeries, of: str) -> dict[str, Int[np.ndarray, " voxels"]]:
     """Return which columns of the series each region has, both sides together; of several definitions, those of any."""
-    column = np.full(series.mask.size, -1)
-    column[np.flatnonzero(series.mask)] = np.arange(int(series.mask.sum()))
     found: dict[str, list[Int[np.ndarray, " voxels"]]] = {}
     for region in regions:
         refuse_other_grid(region.path, region.grid, series.grid, of)
-        found.setdefault(region.name, []).append(column[region.voxels])
+        found.setdefault(region.name, []).append(series.locate(region.voxels))
     joined = {name: np.unique(np.concatenate(parts)) for name, parts in found.items()}
     return {name: members[members >= 0] for name, members in joined.items()}
 

@@ -9,6 +9,7 @@ from analysis.console import show_progress
 from analysis.options import (
     BidsArgument,
     ConfoundsOption,
+    DerivativesOption,
     HighPassOption,
     HrfOption,
     LabelsOption,
@@ -47,9 +48,7 @@ def qc(
     space: SpaceOption = None,
     subject: SubjectOption = None,
     session: SessionOption = None,
-    derivatives: Annotated[
-        Path | None, typer.Option(help="Folder with fMRIPrep's output (default: BIDS/derivatives/fmriprep).", show_default=False)
-    ] = None,
+    derivatives: DerivativesOption = None,
     fd_mm: Annotated[float, typer.Option(help="Framewise displacement that counts as motion; with scrub, what leaves a volume out.")] = 0.5,
     std_dvars: StdDvarsOption = 1.5,
     overwrite: OverwriteOption = False,
@@ -60,7 +59,7 @@ def qc(
 
     Example: analysis qc bids/ --task validation --confounds motion6 --out results/qc
     """
-    from analysis.dataset import find_runs
+    from analysis.dataset import find_runs, list_inputs
     from analysis.qc_report import PAGE, describe_outcome, write_qc
     from analysis.qc_runs import QcSettings, assess_run, plan_qc
     from analysis.run_checks import describe_differences
@@ -74,7 +73,8 @@ def qc(
     runs = find_runs(bids, task, space, needed, subjects=subjects, sessions=sessions, derivatives=derivatives)
     planned = plan_qc(runs, settings)
     regions = _find_regions(source, runs)
-    provenance = Provenance.collect("analysis qc", {**config_values(settings), "task": task}, _list_inputs(runs, source))
+    inputs = list_inputs(runs) | ({"regions": source.root} if source else {})
+    provenance = Provenance.collect("analysis qc", {**config_values(settings), "task": task}, inputs)
     with staged_folder(out, provenance, overwrite) as folder:
         found = [assess_run(one, regions.get(one.run.stem, []), settings) for one in show_progress(planned, "quality")]
         write_qc(found, settings, provenance, folder)
@@ -89,13 +89,11 @@ def qc(
 def _choose_source(bids: Path, masks: Path | None, labels: Path | None, rois: tuple[str, ...]) -> "RoiSource | None":
     from analysis.roi_sources import RoiSource
 
-    if masks is not None and labels is not None:
-        raise InputError("give either --masks or --labels, not both: regions of the same name could not be told apart")
-    usual = bids / "derivatives" / "rois"
-    if masks or labels or usual.is_dir():
-        return RoiSource(masks or (None if labels else usual), labels, rois)
+    source = RoiSource.choose(bids, masks, labels, rois)
+    if masks or labels or source.root.is_dir():
+        return source
     if rois:
-        raise InputError(f"{usual}: no such folder, so there is no region {rois[0]}; name their folder with --masks or --labels")
+        raise InputError(f"{source.root}: no such folder, so there is no region {rois[0]}; name their folder with --masks or --labels")
     return None
 
 
@@ -113,13 +111,3 @@ def _find_regions(source: "RoiSource | None", runs: "list[Run]") -> "dict[str, l
         if key not in found:
             found[key] = [one.region for one in find_candidates(source, run.name.subject, [run.bold.name], index)]
     return {run.stem: found[run.name.subject, run.hemisphere] for run in runs}
-
-
-def _list_inputs(runs: "list[Run]", source: "RoiSource | None") -> dict[str, Path]:
-    inputs: dict[str, Path] = {
-        f"{kind} {run.stem}": path
-        for run in runs
-        for kind in ("bold", "mask", "events", "confounds")
-        if (path := getattr(run, kind)) is not None and path.is_file()
-    }
-    return inputs | ({"regions": source.root} if source else {})

@@ -21,7 +21,6 @@ from protocols.tables import Columns
 
 FEWEST_IMAGES = 5  # the interval's t quantile has three degrees of freedom then
 FEWEST_SPARE = 3  # runs beyond each image's first: with fewer the noise is a guess
-ESTIMATES = ("split_half", "reliability", "noise_ceiling")
 COLUMNS: Columns = {
     "subject": "text",
     "roi": "text",

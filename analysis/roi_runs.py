@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.bids_name import name_sidecar, read_sidecar
 from analysis.circularity import Choice, Circularity, find_circular, merge_circular
 from analysis.labels import Region
-from analysis.lineage import SCAN, FolderIndex, Scan, read_chosen, trace, unite
+from analysis.lineage import FolderIndex, Scan, identify_scan, read_chosen, trace, unite
 from analysis.roi_sources import RoiSource, choose_candidates, find_candidates
 from analysis.rois import OVERLAP_COLUMNS, Hemispheres, Part, find_overlaps, summarize_run
 from analysis.run_betas import RunBetas
@@ -99,14 +99,6 @@ def collect_choices(planned: Sequence[PlannedRun]) -> dict[str, tuple[Scan, ...]
     """Return for each region the scans that chose any of its definitions."""
     regions = dict.fromkeys(roi for run in planned for roi, _ in run.chosen)
     return {roi: unite(scan for run in planned for name, scans in run.chosen if name == roi for scan in scans) for roi in regions}
-
-
-def identify_scan(file: Path) -> Scan:
-    """Return which scan a derivative of one run is of: as its sidecar says, or by its name."""
-    values = read_sidecar(file)
-    if SCAN in values:
-        return Scan.from_json(values[SCAN], f"{name_sidecar(file)}: {SCAN}")
-    return Scan.of(RunName.parse(file.name))
 
 
 def _describe_model(name: RunName, file: Path) -> Choice:

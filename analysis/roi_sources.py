@@ -30,6 +30,19 @@ class RoiSource:
     labels: Path | None = None
     rois: tuple[str, ...] = ()
 
+    @classmethod
+    def choose(cls, bids: Path, masks: Path | None, labels: Path | None, rois: tuple[str, ...] = ()) -> "RoiSource":
+        """Return what `--masks` or `--labels` name, or else the masks in `derivatives/rois` of the BIDS folder.
+
+        Raises
+        ------
+        InputError
+            When both are named.
+        """
+        if masks is not None and labels is not None:
+            raise InputError("give either --masks or --labels, not both: regions of the same name could not be told apart")
+        return cls(masks or (None if labels else bids / "derivatives" / "rois"), labels, rois)
+
     @property
     def root(self) -> Path:
         """The folder or file that was named."""

@@ -56,12 +56,10 @@ def rois(
     from analysis.rois import RoiSettings, label_rows, sort_rows
 
     refuse_non_empty(out, overwrite)
-    if masks is not None and labels is not None:
-        raise InputError("give either --masks or --labels, not both: regions of the same name could not be told apart")
     values = {"hemispheres": hemispheres, "rois": roi or [], "allow_circular": allow_circular}
     settings = parse_config(values, RoiSettings, "analysis rois")
     stimulus_set = _read_set(set_folder or bids / "stimuli")
-    source = RoiSource(masks or (None if labels else bids / "derivatives" / "rois"), labels, settings.rois)
+    source = RoiSource.choose(bids, masks, labels, settings.rois)
     planned = _plan(betas, source, chosen or [])
     circular = list_circular(planned)
     if not settings.allow_circular:

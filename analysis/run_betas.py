@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from analysis.images import Grid, read_array, read_grid, write_volumes
+from analysis.images import Grid
+from analysis.map_files import SURFACE, VOLUME, read_map, strip_ending, write_map
 from analysis.sidecars import parse_entities
-from analysis.surface import read_extent, read_maps, write_maps
 from protocols.errors import InputError
 from protocols.run_name import RunName
 from protocols.tables import Columns, read_tsv, write_text, write_tsv
@@ -21,7 +21,6 @@ VARIANCES = "desc-stimuli_variances.nii.gz"
 TABLE = "desc-stimuli_betas.tsv"
 SIDECAR = "desc-stimuli_betas.json"
 MODELLED = "desc-modelled_mask.nii.gz"
-_VOLUME, _SURFACE = ".nii.gz", ".func.gii"
 COLUMNS: Columns = {"stim_id": "text", "events": "integer", "duration": "number"}
 
 
@@ -65,11 +64,7 @@ class RunBetas:
         folder = root / self.name.folder
         rows = {BETAS: self.effects, VARIANCES: self.variances, MODELLED: np.ones((1, int(self.mask.sum())), dtype=np.float32)}
         for suffix, values in rows.items():
-            path = folder / f"{self.stem}_{suffix}"
-            if self.hemisphere:
-                write_maps(values, self.mask, self.hemisphere, _rename(path, _SURFACE))
-            else:
-                write_volumes(values, self.mask, self.grid.affine, path)
+            write_map(values, self.mask, self.grid, self.hemisphere, str(folder / f"{self.stem}_{strip_ending(suffix)}"))
         write_tsv(self.stimuli, folder / f"{self.stem}_{TABLE}")
         text = json.dumps({"Units": "percent signal change at the response's peak, one event", **sidecar}, indent=2)
         write_text(text + "\n", folder / f"{self.stem}_{SIDECAR}")
@@ -77,17 +72,15 @@ class RunBetas:
     @classmethod
     def read(cls, path: Path) -> "RunBetas":
         """Read one run from the path of its betas file."""
-        surface = path.name.endswith(_SURFACE)
-        ending = _SURFACE if surface else _VOLUME
-        stem = path.name.removesuffix(f"_{BETAS.removesuffix(_VOLUME)}{ending}")
-        read = _read_vertex_rows if surface else _read_volume_rows
-        files = {suffix: path.with_name(f"{stem}_{suffix.removesuffix(_VOLUME)}{ending}") for suffix in (BETAS, VARIANCES, MODELLED)}
-        mask = read(files[MODELLED])[..., 0] > 0
-        maps = [read(files[suffix])[mask].T for suffix in (BETAS, VARIANCES)]
+        ending = SURFACE if path.name.endswith(SURFACE) else VOLUME
+        stem = path.name.removesuffix(f"_{strip_ending(BETAS)}{ending}")
+        rows = {suffix: read_map(path.with_name(f"{stem}_{strip_ending(suffix)}{ending}")) for suffix in (BETAS, VARIANCES, MODELLED)}
+        mask = rows[MODELLED][0][0] > 0
+        maps = [rows[suffix][0][:, mask] for suffix in (BETAS, VARIANCES)]
         stimuli = read_tsv(path.with_name(f"{stem}_{TABLE}"), COLUMNS)
         if len(stimuli) != len(maps[0]):
             raise InputError(f"{path}: {len(maps[0])} volumes, but its table lists {len(stimuli)} stimuli; run analysis glm again")
-        return cls(stem, stimuli, maps[0], maps[1], mask, read_extent(path)[0] if surface else read_grid(path))
+        return cls(stem, stimuli, maps[0], maps[1], mask, rows[BETAS][1])
 
 
 def find_run_betas(folder: Path) -> list[Path]:
@@ -98,23 +91,9 @@ def find_run_betas(folder: Path) -> list[Path]:
     InputError
         When there are none.
     """
-    paths = sorted([*folder.glob(f"sub-*/**/*_{BETAS}"), *folder.glob(f"sub-*/**/*_{_rename(Path(BETAS), _SURFACE)}")])
+    paths = sorted([*folder.glob(f"sub-*/**/*_{BETAS}"), *folder.glob(f"sub-*/**/*_{strip_ending(BETAS)}{SURFACE}")])
     if not paths:
         raise InputError(
             f"{folder}: has no responses to single stimuli (*_{BETAS}); events need a stim_id column, and analysis glm to be run on them"
         )
     return paths
-
-
-def _rename(path: Path, ending: str) -> Path:
-    return path.with_name(path.name.removesuffix(_VOLUME) + ending)
-
-
-def _read_volume_rows(path: Path) -> np.ndarray:
-    """Return values with the rows last; a single row is stored in three dimensions."""
-    values = read_array(path)
-    return values[..., None] if values.ndim == 3 else values
-
-
-def _read_vertex_rows(path: Path) -> np.ndarray:
-    return read_maps(path).T

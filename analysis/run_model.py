@@ -5,16 +5,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from analysis.confounds import Confounds, read_confounds
 from analysis.dataset import Run
-from analysis.design import Design, build_design, compute_frame_times
+from analysis.design import Design, DesignSettings, build_design, compute_frame_times
 from analysis.first_level import ModelSettings, RunModel
 from analysis.hrf_file import HrfChoices
 from analysis.map_contrasts import MapContrast, assign_conditions
 from analysis.run_events import read_events
+from analysis.single_trials import respond_to_trials
 from protocols.errors import InputError
+
+_TRIAL, _OTHER = "trial", "other event "
 
 
 def plan_models(
@@ -54,7 +57,7 @@ def plan_model(run: Run, volumes: int, settings: ModelSettings, contrasts: Seque
 
     named = None
     if events["stim_id"].notna().any():
-        table = events.assign(regressor=events["stim_id"].where(events["stim_id"].notna(), "other event " + events["trial_type"]))
+        table = events.assign(regressor=events["stim_id"].where(events["stim_id"].notna(), _OTHER + events["trial_type"]))
         named = build(table), _tabulate_stimuli(table)
     return RunModel(run, named, build(events) if contrasts else None, confounds.kept, settings.design.hrf)
 
@@ -65,8 +68,23 @@ def list_regressors(
     """Return a run's events with the `regressor` of each, the moments that its volumes stand for, and its confounds."""
     events = assign_conditions(read_events(run, volumes * run.tr_s), stimuli, str(run.events))
     confounds = read_confounds(run, settings.confounds, volumes, settings.confound_settings)
-    reference = run.slice_time_ref if settings.design.slice_time_ref is None else settings.design.slice_time_ref
-    return events, compute_frame_times(volumes, run.tr_s, reference), confounds
+    return events, compute_frame_times(volumes, run.tr_s, settings.design.choose_reference(run.slice_time_ref)), confounds
+
+
+def separate_trials(
+    events: pd.DataFrame,
+    is_trial: Bool[np.ndarray, " events"],
+    times: Float[np.ndarray, " volumes"],
+    confounds: Confounds,
+    settings: DesignSettings,
+    where: str,
+) -> tuple[Float[np.ndarray, "rows trials"], Float[np.ndarray, "rows columns"]]:
+    """Return one regressor per trial, and all else of the design: other events by their trial types, confounds, drifts."""
+    named = events.assign(regressor=np.where(is_trial, _TRIAL, _OTHER + events["trial_type"]))
+    design = build_design(named, "regressor", times, confounds.table, settings, where, confounds.kept)
+    onsets, durations = (events.loc[is_trial, name].to_numpy(dtype=np.float64) for name in ("onset", "duration"))
+    trials = respond_to_trials(times[confounds.kept], onsets, durations, settings.hrf)
+    return trials, design.matrix.drop(columns=_TRIAL).to_numpy(dtype=np.float64)
 
 
 def list_trial_types(runs: Iterable[Run]) -> list[str]:

@@ -25,10 +25,16 @@ from protocols.provenance import hash_file
 
 @dataclass(frozen=True)
 class RunStore:
-    """The folder of finished results; `common` is what all runs' results depend on."""
+    """The folder of finished results; `common` is what all runs' results depend on, `resumes` whether an earlier command left any."""
 
     folder: Path
     common: str
+    resumes: bool
+
+    @classmethod
+    def open(cls, folder: Path, common: str) -> "RunStore":
+        """Return the store in `folder`, which need not be there."""
+        return cls(folder, common, folder.is_dir())
 
     def find(self, model: RunModel, sha256: str) -> RunResult | None:
         """Return a run's result if an earlier command left it; `sha256` is that of the BOLD."""
@@ -55,8 +61,8 @@ class RunStore:
 
     def _path(self, model: RunModel, sha256: str) -> Path:
         run = model.run
-        files = [run.events, *([run.mask] if run.mask else []), *([run.confounds] if run.confounds.is_file() else [])]
-        parts = [self.common, run.stem, model.hrf, str(run.tr_s), str(run.slice_time_ref), sha256, *(hash_file(path) for path in files)]
+        files = [hash_file(path) for kind, path in run.files.items() if kind != "bold"]
+        parts = [self.common, run.stem, model.hrf, str(run.tr_s), str(run.slice_time_ref), sha256, *files]
         return self.folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.npz"
 
 

@@ -10,19 +10,17 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from analysis.dataset import Run
-from analysis.design import build_design
 from analysis.extract import extract_run
 from analysis.first_level import ModelSettings
 from analysis.glm import scale_to_percent
 from analysis.labels import Region, refuse_other_grid
 from analysis.lineage import FolderIndex, Scan
 from analysis.roi_sources import RoiSource, find_candidates
-from analysis.run_model import list_regressors
-from analysis.single_trials import TrialRun, choose_fractions, fit_all_at_once, fit_ridge, fit_separately, respond_to_trials, restore_scale
+from analysis.run_model import list_regressors, separate_trials
+from analysis.single_trials import TrialRun, choose_fractions, fit_all_at_once, fit_ridge, fit_separately, restore_scale
 from protocols.errors import InputError
 
 Method = Literal["lss", "lsa", "ridge"]
-_TRIAL, _OTHER = "trial", "other event "
 _SESSION = "1"  # of a data set without sessions
 
 
@@ -70,9 +68,7 @@ def estimate_trials(
         series = extract_run(run)
         for region in regions:
             refuse_other_grid(region.path, region.grid, series.grid, run.bold.name)
-        rank = np.full(series.mask.size, -1)
-        rank[np.flatnonzero(series.mask)] = np.arange(series.mask.sum())
-        places = rank[voxels["index"]]
+        places = series.locate(voxels["index"].to_numpy())
         common &= places >= 0
         values = series.values[:, np.maximum(places, 0)]
         one, table = _model_trials(run, volumes, values, settings)
@@ -97,13 +93,9 @@ def _model_trials(
     is_trial = events["stim_id"].notna().to_numpy()
     if not is_trial.any():
         raise InputError(f"{run.events}: no event names its stimulus (stim_id); single trials are of stimuli")
-    events = events.assign(regressor=np.where(is_trial, _TRIAL, _OTHER + events["trial_type"]))
-    design = build_design(events, "regressor", times, confounds.table, settings.design, run.name.stem, confounds.kept)
-    shown = events[is_trial]
-    onsets, durations = (shown[name].to_numpy(dtype=np.float64) for name in ("onset", "duration"))
-    trials = respond_to_trials(times[confounds.kept], onsets, durations, settings.design.hrf)
-    nuisance = design.matrix.drop(columns=_TRIAL).to_numpy(dtype=np.float64)
-    stim_ids = [str(stim_id) for stim_id in shown["stim_id"]]
+    trials, nuisance = separate_trials(events, is_trial, times, confounds, settings.design, run.name.stem)
+    stim_ids = [str(stim_id) for stim_id in events.loc[is_trial, "stim_id"]]
+    onsets = events.loc[is_trial, "onset"].to_numpy(dtype=np.float64)
     table = pd.DataFrame({"stim_id": stim_ids, "session": run.name.session or _SESSION, "run": run.name.run, "onset": onsets})
     return TrialRun(scale_to_percent(values[confounds.kept]), trials, nuisance, stim_ids), table
 

@@ -8,6 +8,7 @@ import typer
 
 from analysis.console import show_progress
 from analysis.options import (
+    BidsArgument,
     ConfoundsOption,
     HighPassOption,
     LabelsOption,
@@ -26,12 +27,11 @@ from protocols.stimulus_set import StimulusSet
 from protocols.tables import write_text
 
 if TYPE_CHECKING:
-    from analysis.dataset import Run
     from analysis.trial_responses import Method
 
 
 def trials(
-    bids: Annotated[Path, typer.Argument(metavar="BIDS", help="BIDS folder with events, and fMRIPrep's output.")],
+    bids: BidsArgument,
     task: TaskOption,
     out: Annotated[Path, typer.Option(help="Folder to write, with a responses folder for each subject.")],
     method: Annotated[
@@ -53,9 +53,9 @@ def trials(
 
     Example: analysis trials bids/ --task nsdcore --masks derivatives/rois --out responses/
     """
-    from analysis.dataset import find_runs
+    from analysis.dataset import find_runs, find_set, list_inputs
     from analysis.first_level import ModelSettings
-    from analysis.glm_verb import find_set
+    from analysis.hrf import require_one_column
     from analysis.lineage import write_chosen
     from analysis.roi_sources import RoiSource
     from analysis.run_checks import check_lengths
@@ -63,10 +63,9 @@ def trials(
 
     if method not in get_args(Method):
         raise InputError(f"--method {method!r}: choose {', '.join(get_args(Method))}")
-    if "+" in hrf or hrf == "fir":
-        raise InputError(f"--hrf {hrf!r}: a trial has one regressor; choose a shape without derivatives")
+    require_one_column(hrf)
     settings = parse_config({"design": {"hrf": hrf, "high_pass_s": high_pass_s}, "confounds": confounds}, ModelSettings, "analysis trials")
-    source = RoiSource(masks or (None if labels else bids / "derivatives" / "rois"), labels)
+    source = RoiSource.choose(bids, masks, labels)
     shown = StimulusSet.read(find_set(bids, set_folder, task))
     runs = find_runs(bids, task, space, settings.confounds != "none", subjects=tuple(subject or ()))
     lengths = check_lengths(runs)
@@ -77,9 +76,8 @@ def trials(
         own = [run for run in runs if run.name.subject == label]
         regions, voxels = find_voxels(source, own)
         found = estimate_trials([(run, lengths[run.stem]) for run in own], regions, voxels, settings, cast("Method", method))
-        provenance = Provenance.collect(
-            "analysis trials", {**config_values(settings), "method": method}, _list_inputs(own, shown, source.root)
-        )
+        inputs = {**list_inputs(own), "set": shown.folder, "regions": source.root}
+        provenance = Provenance.collect("analysis trials", {**config_values(settings), "method": method}, inputs)
         with staged_folder(out / f"sub-{label}", provenance, overwrite) as folder:
             images = copy_images(shown.table, shown.folder, folder, set(found.trials["stim_id"]))
             Responses(folder, found.trials, found.betas.astype("float32"), found.voxels, images).write(folder)
@@ -87,8 +85,3 @@ def trials(
             write_text(json.dumps({"format_version": 1, **chosen}, indent=2) + "\n", folder / "voxels.json")
         typer.echo(f"sub-{label}: {len(found.trials)} trials of {len(images)} images, {len(found.voxels)} voxels, {len(own)} runs")
     typer.echo(f"wrote {out}: responses of {len(subjects)} subjects, for stimgen fit --responses")
-
-
-def _list_inputs(runs: "list[Run]", shown: StimulusSet, regions: Path) -> dict[str, Path]:
-    inputs = {f"{kind} {run.stem}": path for run in runs for kind in ("bold", "mask", "events") if (path := getattr(run, kind))}
-    return {**inputs, "set": shown.folder, "regions": regions}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis import glm_work
-from analysis.glm_verb import find_set
+from analysis.dataset import find_set
 from protocols.errors import InputError
 from protocols.provenance import Provenance, hash_file
 from tests.analysis.program import run_analysis
@@ -112,6 +112,14 @@ def test_an_interrupted_command_takes_up_the_runs_that_were_finished(
     assert not (tmp_path / ".glm.work").exists()
     for path in fitted.glob("sub-*/**/*.nii.gz"):
         np.testing.assert_array_equal(nibabel.load(tmp_path / "glm" / path.relative_to(fitted)).get_fdata(), nibabel.load(path).get_fdata())
+
+
+def test_a_command_that_resumes_nothing_reads_each_bold_once(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glm_work, "hash_file", None)  # the sha256 comes from the reading itself
+    monkeypatch.delenv("VOXDRIVE_CACHE", raising=False)
+    run_analysis("glm", bids, *OPTIONS, "--out", tmp_path / "glm")
+    bold = bids / "derivatives" / "fmriprep" / RUNS[3].folder / f"{RUNS[3].stem}_desc-preproc_bold.nii.gz"
+    assert Provenance.read(tmp_path / "glm").inputs[f"bold {RUNS[3].stem}"] == hash_file(bold)
 
 
 def test_what_was_finished_with_other_settings_is_not_taken_up(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import pytest
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable
 
 from analysis.bids_name import read_sidecar
-from analysis.derivatives import write_map
 from analysis.images import Grid
 from analysis.lineage import FolderIndex
+from analysis.map_files import write_map
 from analysis.roi_sources import RoiSource, find_candidates
 from analysis.run_betas import RunBetas
 from analysis.surface import read_maps

@@ -46,6 +46,8 @@ def test_what_trials_cannot_be_is_refused(quiet: Study, tmp_path: Path) -> None:
         run_analysis("trials", bids, "--task", "planted", "--method", "glmsingle", "--out", tmp_path / "out")
     with pytest.raises(InputError, match="a trial has one regressor"):
         run_analysis("trials", bids, "--task", "planted", "--hrf", "fir", "--out", tmp_path / "out")
+    with pytest.raises(InputError, match="either --masks or --labels, not both"):
+        run_analysis("trials", bids, "--task", "planted", "--masks", bids, "--labels", bids, "--out", tmp_path / "out")
     path = next(bids.glob("sub-01/**/*run-01_events.tsv"))
     kept = path.read_text()
     path.write_text("onset\tduration\ttrial_type\n9\t2\ta\n")
