@@ -57,9 +57,7 @@ class AscentState:
 
     def write(self, path: Path) -> None:
         """Write the state by rename: an interrupted writing leaves the former file."""
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_bytes(save(self._collect()))  # save_file would leave a file of a random name behind when it is killed
-        partial.replace(path)
+        write_tensors(self._collect(), path)
 
     def _collect(self) -> dict[str, Tensor]:
         moments = {f"optimizer.{key}": value for key, value in self.optimizer.state[self.parameters].items()}
@@ -119,3 +117,10 @@ class AscentState:
                 if isinstance(value, Tensor) and value.shape == self.parameters.shape:
                     value[list(rows)] = 0
         self.restarts[list(rows)] += 1
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors by rename. safetensors' own `save_file` writes under a random name, which a kill leaves behind."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(save(tensors))
+    partial.replace(path)

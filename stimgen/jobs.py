@@ -12,11 +12,11 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from protocols.config import config_values
-from stimgen.ascent_state import AscentState
+from stimgen.ascent_state import AscentState, write_tensors
 from stimgen.evolve_climb import evolve_all
 from stimgen.optimize import Climb, Climbed, begin, climb_on
 from stimgen.predictors import Panel
@@ -54,7 +54,7 @@ class Workplace:
             return kept
         made = make()
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write_tensors({"tensor": made.contiguous()}, path)
+        write_tensors({"tensor": made.contiguous()}, path)
         return made
 
     def clear(self) -> None:
@@ -133,13 +133,7 @@ def _write_now_and_then(state: AscentState, path: Path, seconds: float) -> Calla
 
 def _write_climbed(made: Climbed, path: Path) -> None:
     counts = {"restarts": torch.tensor(made.restarts), "dead": torch.tensor(made.dead)}
-    _write_tensors({"images": made.images.contiguous(), "trace": made.trace, **counts}, path)
-
-
-def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(save(tensors))  # save_file writes beside it under a random name, which a kill leaves behind
-    partial.replace(path)
+    write_tensors({"images": made.images.contiguous(), "trace": made.trace, **counts}, path)
 
 
 def _read_climbed(path: Path) -> Climbed | None:
