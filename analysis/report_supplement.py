@@ -31,7 +31,7 @@ def lay_out_supplement(supplement: Supplement, result: GroupResult) -> dict[str,
         "subjects": _lay_out_subjects(tables["subjects.tsv"]) if "subjects.tsv" in tables else None,
         "sentences": result.summary.get("subjects_alone", []),
         "tables": [make(tables[name]) for name, make in makers.items() if name in tables],
-        "self_test": (result.summary.get("self_test") or {}).get("words", ""),
+        "self_tests": [test["words"] for test in (result.summary.get("self_test"), result.summary.get("shift_test")) if test],
         "checked": "flags" in result.summary,
         "flags": [{**row, "means": FLAGS.get(row["flag"], "")} for row in flags.to_dict("records")],
     }
