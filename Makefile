@@ -21,11 +21,14 @@ FULL ?=
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
 
+# On up to four cores; each process computes with one thread
+ON_CORES := OMP_NUM_THREADS=1 $(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadgroup
+
 test: $(READY) system
-	$(PYTEST) -m "not slow"
+	$(ON_CORES) -m "not slow"
 
 test-all: $(READY) system
-	$(PYTEST)
+	$(ON_CORES)
 
 check: $(READY)
 	$(BIN)/ruff check .
