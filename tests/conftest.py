@@ -19,6 +19,7 @@ settings.load_profile("voxdrive")
 _IN_REAL_TIME = "experiment"  # windows, triggers and kills: one after another, so that none disturbs another's timing
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, as they share what they made; all that runs in real time is in one as well."""
     for item in items:
