@@ -22,7 +22,7 @@ demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
 
 # On up to four cores; each process computes with one thread
-ON_CORES := OMP_NUM_THREADS=1 $(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadgroup
+ON_CORES := OMP_NUM_THREADS=1 $(PYTEST) --numprocesses auto --maxprocesses 4
 
 test: $(READY) system
 	$(ON_CORES) -m "not slow"

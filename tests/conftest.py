@@ -1,10 +1,10 @@
 """How Hypothesis runs (no deadline, few examples, the same ones every time on CI), and which tests may run beside one another."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile(
     "voxdrive",
@@ -16,12 +16,17 @@ settings.register_profile(
 )
 settings.load_profile("voxdrive")
 
-_IN_REAL_TIME = "experiment"  # windows, triggers and kills: one after another, so that none disturbs another's timing
+_IN_REAL_TIME = "tests/experiment/"  # windows, triggers and kills: one after another, so that none disturbs another's timing
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, as they share what they made; all that runs in real time is in one as well."""
-    for item in items:
-        folder = Path(item.path).parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == _IN_REAL_TIME else str(item.path)))
+class _ByFile(LoadScopeScheduling):
+    """Keeps a file's tests in one process, as they share what they made; all that runs in real time is in one as well."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _IN_REAL_TIME if nodeid.startswith(_IN_REAL_TIME) else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
+    """Share tests out by file."""
+    return _ByFile(config, log)
