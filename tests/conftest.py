@@ -23,7 +23,7 @@ class _ByFile(LoadScopeScheduling):
     """Keeps a file's tests in one process, as they share what they made; all that runs in real time is in one as well."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _IN_REAL_TIME if nodeid.startswith(_IN_REAL_TIME) else nodeid.split("::")[0]
+        return _IN_REAL_TIME if nodeid.startswith(_IN_REAL_TIME) else nodeid.split("::", maxsplit=1)[0]
 
 
 @pytest.hookimpl(optionalhook=True)
