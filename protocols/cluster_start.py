@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.cluster_jobs import DaskWorkers
 from protocols.errors import InputError
-from protocols.job_queue import JobQueue
+from protocols.job_queue import NO_DASHBOARD, JobQueue
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -71,14 +71,25 @@ def make_queue(settings: JobQueue) -> Any:
     made = getattr(import_dask("dask_jobqueue"), _KINDS[settings.kind])
     if shutil.which(made.job_cls.submit_command) is None:
         raise InputError(f"{settings.kind}: there is no {made.job_cls.submit_command} here; give the command where jobs can be submitted")
-    return made(silence_logs=logging.CRITICAL, **settings.describe_jobs())
+    return made(job_cls=_say_when_closed(made.job_cls), silence_logs=logging.CRITICAL, **settings.describe_jobs())
+
+
+def _say_when_closed(job: Any) -> Any:
+    """Return a job that says when it is closed: dask asserts it at the end, dask-jobqueue's own say nothing."""
+    from distributed import Status
+
+    async def close(self: Any) -> None:
+        await job.close(self)
+        self.status = Status.closed
+
+    return type(job.__name__, (job,), {"close": close})
 
 
 def _start_local(count: int, opened: ExitStack) -> DaskWorkers:
     from distributed import LocalCluster
 
-    settings = {"n_workers": count, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
-    cluster = opened.enter_context(LocalCluster(**settings, silence_logs=logging.CRITICAL))
+    workers = {"n_workers": count, "threads_per_worker": 1, "memory_limit": None}
+    cluster = opened.enter_context(LocalCluster(**workers, scheduler_kwargs=NO_DASHBOARD, silence_logs=logging.CRITICAL))
     client = _enter_client(cluster, f"local:{count}", opened)
     return _wait_for_first(client, _PATIENCE_S, f"local:{count}: no process came up; give fewer")
 
