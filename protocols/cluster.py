@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from protocols.errors import InputError
 from protocols.job_queue import JobQueue
@@ -17,6 +17,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
+@runtime_checkable
 class Workers(Protocol):
     """Who does the jobs."""
 
@@ -62,6 +63,22 @@ def open_workers(cluster: str | None) -> Iterator[Workers]:
 
     with start_workers(parse_cluster(cluster)) as workers:
         yield workers
+
+
+def check_cluster(cluster: str | None) -> None:
+    """Refuse what `open_workers` would refuse without having asked any other computer; call it before any work.
+
+    Raises
+    ------
+    InputError
+        Where `cluster` is nothing that is known, or dask is not installed.
+    """
+    if cluster is not None:
+        from protocols.cluster_start import import_dask
+
+        queue = isinstance(parse_cluster(cluster), JobQueue)
+        for name in ("distributed", "dask_jobqueue")[: 1 + queue]:
+            import_dask(name)
 
 
 def parse_cluster(cluster: str) -> int | str | JobQueue:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocols import cluster_jobs, cluster_start
-from protocols.cluster import open_workers, parse_cluster
+from protocols.cluster import check_cluster, open_workers, parse_cluster
 from protocols.cluster_jobs import DaskWorkers
 from protocols.errors import InputError
 from protocols.job_queue import NO_DASHBOARD, JobQueue
@@ -81,6 +81,18 @@ def test_without_dask_jobqueue_it_says_what_to_install(monkeypatch: pytest.Monke
         open_workers(write_queue(tmp_path, SLURM)),
     ):
         pass
+
+
+def test_what_can_be_known_beforehand_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    queue = write_queue(tmp_path, SLURM)
+    for cluster in (None, "local:2", "tcp://127.0.0.1:9", queue):
+        check_cluster(cluster)
+    with pytest.raises(InputError, match="is neither local:N"):
+        check_cluster("slurm")
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    check_cluster("local:2")
+    with pytest.raises(InputError, match="dask_jobqueue is not installed"):
+        check_cluster(queue)
 
 
 def test_the_three_kinds_of_cluster_are_told_apart(tmp_path: Path) -> None:
