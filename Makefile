@@ -78,6 +78,7 @@ bench-glm: $(READY)
 bench-inference: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_inference
 	$(BIN)/python -m tests.benchmarks.bench_claims
+	$(BIN)/python -m tests.benchmarks.bench_report
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)

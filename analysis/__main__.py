@@ -12,6 +12,7 @@ from analysis import (
     qc_verb,
     report_verb,
     rois_verb,
+    shift_verb,
     simulate_verb,
     trials_verb,
 )
@@ -32,6 +33,7 @@ app.command("trials")(trials_verb.trials)
 app.command("localize")(localize_verb.localize)
 app.command("rois")(rois_verb.rois)
 app.command("permute")(permute_verb.permute)
+app.command("shift")(shift_verb.shift)
 app.command("group")(group_verb.group)
 app.command("report")(report_verb.report)
 

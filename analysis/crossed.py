@@ -9,6 +9,8 @@ over subjects of d_s = sum_g w_g mean_i y_si, and with S subjects and n_g images
 Three mean squares estimate it: A = var_s(d_s) / S holds the first and third term, B = sum_g w_g^2 var_i(mean_s y_si) / n_g
 the second and third, C = sum_g w_g^2 MS_e,g / (n_g S) the third. So Var(d) = A + B - C, where a component that comes out negative
 counts as 0: max(A, C) + max(B, C) - C. Degrees of freedom after Satterthwaite (1946), as for the quasi-F of Clark (1973).
+With two or three subjects chance often makes these look alike, and A then says too little of how people differ: the degrees of freedom
+are held to five times those of the subjects (simulated in `tests/benchmarks/bench_inference.py`).
 
 Beside it stand min F' = d^2 / (A + B) (Clark 1973), which needs no C and errs on the safe side, and the standardized effect of Westfall,
 Kenny & Judd (2014): d over the standard deviation of one response, of any subject to any image of a set.
@@ -23,6 +25,7 @@ from jaxtyping import Float
 from protocols.errors import InputError
 
 CROSSED = "crossed random subjects and images, Satterthwaite"
+_FEW_SUBJECTS, _MOST_DF_PER_SUBJECT = 4, 5
 IMAGES_ONLY = "images random, one subject: does not generalize to people"
 
 
@@ -165,6 +168,8 @@ def conclude(
     from scipy.special import fdtrc, stdtr, stdtrit  # a tenth of the import time of scipy.stats
 
     se, unit = float(np.sqrt(variance)), float(np.sqrt(beside[0]))
+    subjects = counts[0]
+    df = min(df, float(_MOST_DF_PER_SUBJECT * (subjects - 1))) if 1 < subjects < _FEW_SUBJECTS else df
     t = estimate / se
     reach = float(stdtrit(df, 0.975)) * se
     min_f, min_f_df = beside[1]

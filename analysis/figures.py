@@ -92,6 +92,31 @@ def draw_prediction(points: dict[str, pd.DataFrame], score: str) -> str:
     return page.made
 
 
+def draw_curve(curve: pd.DataFrame, planned: str) -> str:
+    """Draw a specification curve: for each contrast and ROI every variant's estimate and interval in the order given, `planned` in blue.
+
+    `curve` has `variant expression roi estimate_psc ci_low ci_high`.
+    """
+    panels = list(curve.groupby(["expression", "roi"], sort=False))
+    columns = min(len(panels), 5)
+    rows = -(-len(panels) // columns)
+    with _open_page((1.0 + 2.0 * columns, 0.6 + 2.6 * rows), "curve") as page:
+        grid = page.figure.subplots(rows, columns, squeeze=False)
+        for axes, ((expression, roi), part) in zip(grid.flat, panels, strict=False):
+            for place, row in enumerate(part.to_dict("records")):
+                color = BLUE if row["variant"] == planned else GRAY
+                axes.vlines(place, row["ci_low"], row["ci_high"], color=color, linewidth=1.6)
+                axes.plot([place], [row["estimate_psc"]], "o", color=color, markersize=5)
+            axes.axhline(0, color="#999999", linewidth=0.6)
+            axes.set_xticks(range(len(part)), list(part["variant"]), rotation=60, ha="right", fontsize=7)
+            axes.set_title(f"{roi}\n{_shorten(str(expression))}", fontsize=8)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("difference, %")
+    return page.made
+
+
 def choose_color(condition: str) -> str:
     """Return a condition's color, the same in every figure."""
     return COLORS.get(condition) or _ODD_COLORS[sum(condition.encode()) % len(_ODD_COLORS)]

@@ -195,5 +195,5 @@ def _note_small(subjects: int) -> Sequence[str]:
     if subjects == 1:
         return ["one subject: intervals and claims hold for new images shown to this person, not for other people"]
     if subjects == 2:
-        return ["two subjects: where they differ more than images do, the crossed test's false positives are up to 11 %, not 5 %"]
+        return ["two subjects: where they differ more than images do, the crossed test's false positives are up to 8 %, not 5 %"]
     return []

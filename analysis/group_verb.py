@@ -40,6 +40,12 @@ def group(
     self_test: Annotated[
         int, typer.Option(min=0, help="How often to repeat the analysis with image labels drawn at random: does it claim anything then?")
     ] = 0,
+    shifted: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `analysis shift` wrote: does it claim anything where BOLD was slid against events?", show_default=False
+        ),
+    ] = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,15 +65,17 @@ def group(
     from analysis.exclusions import read_quality
     from analysis.group_answer import Further, answer_all
     from analysis.group_files import write_group
+    from analysis.shift_files import Shifted
 
     refuse_non_empty(out, overwrite)
     asked = ask(protocol, lock, contrast or [])
     table, file = RoiTable.read(roi_table), roi_table / FILE_NAME if roi_table.is_dir() else roi_table
     measured = read_quality(quality) if quality else None
     variants = _find_variants(variant or [])
-    further = Further(self_test, {name: RoiTable.read(path) for name, path in variants.items()})
+    tables = {name: RoiTable.read(path) for name, path in variants.items()}
+    further = Further(self_test, tables, Shifted.read(shifted) if shifted else None)
     result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None, further)
-    named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder}
+    named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder, "shifted": shifted}
     inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
     inputs |= {f"variant {name}": path / FILE_NAME if path.is_dir() else path for name, path in variants.items()}
     values = describe_asked(asked)
@@ -84,8 +92,8 @@ def group(
     for opening, key in (("", "subjects_alone"), ("look at ", "flags"), ("note: ", "notes")):
         for sentence in result.summary[key]:
             typer.echo(opening + sentence)
-    if result.summary["self_test"]:
-        typer.echo(result.summary["self_test"]["words"])
+    for test in filter(None, (result.summary["self_test"], result.summary["shift_test"])):
+        typer.echo(test["words"])
     exploratory = "" if result.summary["planned"] else " (exploratory)"
     typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
 

@@ -117,11 +117,11 @@ def _model_run(one: PlannedTest, rois: Sequence[str], model: ModelSettings) -> t
     trials, nuisance = separate_trials(events, np.ones(len(events), dtype=bool), times, confounds, model.design, run.name.stem)
     own = [f"{run.name.stem} event {number}" for number in range(len(events))]
     stim_ids = [own[place] if shown is None else str(shown) for place, shown in enumerate(events["stim_id"])]
-    series = _average_regions(one, rois, confounds.kept)
+    series = average_regions(one, rois, confounds.kept)
     return RoiRun(series, trials, nuisance, stim_ids), [str(name) for name in events["regressor"]]
 
 
-def _average_regions(one: PlannedTest, rois: Sequence[str], kept: Bool[np.ndarray, " volumes"]) -> Float[np.ndarray, "rows rois"]:
+def average_regions(one: PlannedTest, rois: Sequence[str], kept: Bool[np.ndarray, " volumes"]) -> Float[np.ndarray, "rows rois"]:
     """Return the mean percent series of each region's voxels, those of both hemispheres together."""
     found: dict[str, list[np.ndarray]] = {roi: [] for roi in rois}
     for run, regions in zip(one.runs, one.regions, strict=True):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.curve import PLANNED
 from analysis.decision import EXPLORATORY, PRIMARY, SECONDARY
-from analysis.figures import choose_color, draw_conditions, draw_matrix, draw_prediction
+from analysis.figures import choose_color, draw_conditions, draw_curve, draw_matrix, draw_prediction
 from analysis.group import MEAN, GroupResult
 from analysis.image_responses import ImageResponses, average_runs
 from analysis.map_contrasts import TARGET
@@ -69,7 +70,7 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
         "summary": result.summary,
         "tests": _format_tests(result.tests),
         "sheet": _lay_out_images(sources.stimuli, responses.images) if sources.stimuli else None,
-        "figures": _draw_all(result, responses, sources.stimuli),
+        "figures": _draw_all(result, responses, sources),
         "wins": result.summary["own_wins"],
         "wins_p": _format_p_cell(result.summary["own_wins"].get("p")),
         "wins_floor": _format_p_cell(result.summary["own_wins"].get("p_floor")),
@@ -82,8 +83,8 @@ def render_report(result: GroupResult, table: RoiTable, sources: Sources, proven
     return environment.get_template(TEMPLATE).render(context)
 
 
-def _draw_all(result: GroupResult, responses: ImageResponses, stimuli: StimulusSet | None) -> dict[str, str]:
-    figures = {}
+def _draw_all(result: GroupResult, responses: ImageResponses, sources: Sources) -> dict[str, str]:
+    figures, stimuli = {}, sources.stimuli
     means = result.matrix[result.matrix["subject"] == MEAN]
     targets = responses.targets
     if targets:
@@ -102,6 +103,8 @@ def _draw_all(result: GroupResult, responses: ImageResponses, stimuli: StimulusS
         points = _pair_scores(responses, stimuli, prefix) if stimuli else {}
         if points:
             figures[name] = draw_prediction(points, name)
+    if "curve.tsv" in sources.supplement.tables:
+        figures["curve"] = draw_curve(sources.supplement.tables["curve.tsv"], PLANNED)
     return figures
 
 

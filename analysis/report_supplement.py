@@ -23,6 +23,7 @@ def lay_out_supplement(supplement: Supplement, result: GroupResult) -> dict[str,
         "transfer.tsv": _lay_out_transfer,
         "dose.tsv": _lay_out_dose,
         "curve.tsv": _lay_out_curve,
+        "mixedlm.tsv": _lay_out_mixedlm,
     }
     tables = supplement.tables
     flags = tables.get("flags.tsv", pd.DataFrame(columns=["flag", "place", "found"]))
@@ -31,7 +32,7 @@ def lay_out_supplement(supplement: Supplement, result: GroupResult) -> dict[str,
         "subjects": _lay_out_subjects(tables["subjects.tsv"]) if "subjects.tsv" in tables else None,
         "sentences": result.summary.get("subjects_alone", []),
         "tables": [make(tables[name]) for name, make in makers.items() if name in tables],
-        "self_test": (result.summary.get("self_test") or {}).get("words", ""),
+        "self_tests": [test["words"] for test in (result.summary.get("self_test"), result.summary.get("shift_test")) if test],
         "checked": "flags" in result.summary,
         "flags": [{**row, "means": FLAGS.get(row["flag"], "")} for row in flags.to_dict("records")],
     }
@@ -151,9 +152,27 @@ def _lay_out_curve(rows: pd.DataFrame) -> dict[str, Any]:
     variants = ", ".join(dict.fromkeys(rows["variant"]))
     return {
         "title": "Does it hang on a choice?",
+        "figure": "curve",
         "columns": ("contrast", "ROI", "as planned, %", "over all choices", "interval above 0"),
         "rows": cells,
         "note": f"The same plan asked of the same data analyzed otherwise: {variants}. Only what was planned is claimed from.",
+    }
+
+
+def _lay_out_mixedlm(rows: pd.DataFrame) -> dict[str, Any]:
+    cells = [
+        (
+            *(row["expression"], row["roi"], _show_interval(row["estimate_psc"], row["ci_low"], row["ci_high"])),
+            *(_show(row["z"]), format_p(row["p"]).removeprefix("= "), "yes" if row["converged"] else "no"),
+        )
+        for row in rows.to_dict("records")
+    ]
+    return {
+        "title": "The same by a mixed model of statsmodels",
+        "columns": ("contrast", "ROI", "effect, %", "z", "p", "optimum found"),
+        "rows": cells,
+        "note": "For comparison alone, where a contrast has two sets: subjects, their differences and images crossed. It tests by z, as if "
+        "variances were known, so that with few subjects or images its p is too small.",
     }
 
 

@@ -13,7 +13,7 @@ from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance
 from protocols.roi_table import FILE_NAME, RoiTable
-from protocols.stimulus_set import TABLE, StimulusSet
+from protocols.stimulus_set import StimulusSet
 
 if TYPE_CHECKING:
     from analysis.roi_runs import PlannedRun
@@ -50,6 +50,7 @@ def rois(
     Example: analysis rois bids/ --betas bids/derivatives/voxdrive --out results/rois
     """
     from analysis.circularity import refuse_circular
+    from analysis.dataset import find_set
     from analysis.roi_files import write_rois
     from analysis.roi_runs import average_runs, list_circular
     from analysis.roi_sources import RoiSource
@@ -58,7 +59,7 @@ def rois(
     refuse_non_empty(out, overwrite)
     values = {"hemispheres": hemispheres, "rois": roi or [], "allow_circular": allow_circular}
     settings = parse_config(values, RoiSettings, "analysis rois")
-    stimulus_set = _read_set(set_folder or bids / "stimuli")
+    stimulus_set = StimulusSet.read(find_set(bids, set_folder, str(Provenance.read(betas).config.get("task", ""))))
     source = RoiSource.choose(bids, masks, labels, settings.rois)
     planned = _plan(betas, source, chosen or [])
     circular = list_circular(planned)
@@ -78,19 +79,12 @@ def rois(
     typer.echo(f"wrote {out / FILE_NAME}: {len(rows)} responses, {rows['subject'].nunique()} subjects; voxels per ROI (median): {sizes}")
 
 
-def _read_set(folder: Path) -> StimulusSet:
-    if not (folder / TABLE).is_file():
-        raise InputError(f"{folder}: has no {TABLE}; name the stimulus set that was shown with --set")
-    return StimulusSet.read(folder)
-
-
 def _plan(betas: Path, source: "RoiSource", chosen: list[Path]) -> "list[PlannedRun]":
     """Find the runs and the regions that each is averaged over."""
     from analysis.lineage import FolderIndex
     from analysis.roi_runs import plan_runs
     from analysis.run_betas import find_run_betas
 
-    Provenance.read(betas)
     absent = [str(file) for file in chosen if not file.is_file()]
     if absent:
         raise InputError(f"{', '.join(absent)}: no such file; name with --chosen what took part in a choice")

@@ -1,10 +1,12 @@
 """A RoiTable and a question in; how often the same analysis claims something where nothing can be, on these very data, out.
 
-Which image belongs to which condition and target is drawn anew, for all subjects alike: responses, their reliability, differences of
-subjects, runs that are missing and the size of every set stay as they are, and only what the claims are about is gone. By its rule the
-analysis may claim something in at most alpha of such draws. Much more would say that these data break what it assumes.
+Either which image belongs to which condition and target is drawn anew, for all subjects alike: responses, their reliability, differences
+of subjects, runs that are missing and the size of every set stay as they are, and only what the claims are about is gone. Or BOLD was
+slid against its events (`analysis shift`), and nothing that an image did is left. By its rule the analysis may claim something in at most
+alpha of such draws. Much more would say that these data break what it assumes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +17,14 @@ from protocols.errors import InputError
 from protocols.roi_table import RoiTable
 
 _SEED = 0
+LABELS, EVENTS = "with image labels drawn at random", "with BOLD slid against events"
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """In how many draws anything was claimed, with the exact 95 % interval of the share."""
+    """In how many draws of what (`LABELS` or `EVENTS`) anything was claimed, with the exact 95 % interval of the share."""
 
+    what: str
     draws: int
     claimed: int
     low: float
@@ -30,7 +34,7 @@ class SelfTest:
         """Say it in words."""
         share = f"{self.claimed} of {self.draws} ({self.claimed / self.draws:.1%}, 95 % interval {self.low:.1%} to {self.high:.1%})"
         verdict = "more than the rule allows: do not trust its claims here" if self.low > alpha else f"the rule allows {alpha:.0%}"
-        return f"with image labels drawn at random, the same analysis of these data claims something in {share}; {verdict}"
+        return f"{self.what}, the same analysis of these data claims something in {share}; {verdict}"
 
 
 def shuffle_labels(table: RoiTable, rng: np.random.Generator) -> RoiTable:
@@ -51,9 +55,16 @@ def run_self_test(table: RoiTable, question: Question, draws: int) -> SelfTest:
     """
     if draws < 1 or not question.planned:
         raise InputError("--self-test: needs a plan (--protocol or --lock) and at least one draw; without a plan nothing is ever claimed")
-    claimed = 0
-    for draw in range(draws):
-        tests = analyze(shuffle_labels(table, np.random.default_rng([_SEED, draw])), question).tests
-        claimed += bool(tests.loc[tests["family"] != "gate", "claimed"].any())
-    low, high = find_exact(claimed, draws, 0.95).tolist()
-    return SelfTest(draws, claimed, low, high)
+    return count_claims((shuffle_labels(table, np.random.default_rng([_SEED, draw])) for draw in range(draws)), question, LABELS)
+
+
+def count_claims(tables: Iterable[RoiTable], question: Question, what: str) -> SelfTest:
+    """Analyze tables in which nothing can be, and count those with a claim."""
+    found = [_claims(table, question) for table in tables]
+    low, high = find_exact(sum(found), len(found), 0.95).tolist()
+    return SelfTest(what, len(found), sum(found), low, high)
+
+
+def _claims(table: RoiTable, question: Question) -> bool:
+    tests = analyze(table, question).tests
+    return bool(tests.loc[tests["family"] != "gate", "claimed"].any())

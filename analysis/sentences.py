@@ -143,7 +143,9 @@ def _say_gate(result: GroupResult) -> str:
 
 
 def _say_scope(result: GroupResult) -> str:
-    return "; this person only" if len(result.summary["subjects"]) == 1 else ""
+    """Say what limits a claim: one person, or a plan that was not locked before scanning."""
+    person = "; this person only" if len(result.summary["subjects"]) == 1 else ""
+    return person + ("; the plan was not locked before scanning" if result.summary.get("lock", "not asked") is None else "")
 
 
 def _gate_passed(result: GroupResult) -> bool:

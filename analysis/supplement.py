@@ -10,6 +10,8 @@ from analysis.curve import COLUMNS as CURVE_COLUMNS
 from analysis.flags import COLUMNS as FLAG_COLUMNS
 from analysis.gain import DOSE_COLUMNS, GAIN_COLUMNS, TRANSFER_COLUMNS, tabulate_dose, tabulate_gain, tabulate_transfer
 from analysis.image_responses import average_runs
+from analysis.mixedlm import COLUMNS as MIXEDLM_COLUMNS
+from analysis.mixedlm import tabulate_mixedlm
 from analysis.prediction import COLUMNS as PREDICTION_COLUMNS
 from analysis.prediction import tabulate_prediction
 from analysis.prevalence import PrevalenceSettings
@@ -24,6 +26,7 @@ from protocols.tables import Columns, read_tsv, write_tsv
 FILES: dict[str, Columns] = {
     "subjects.tsv": SUBJECT_COLUMNS,
     "prevalence.tsv": PREVALENCE_COLUMNS,
+    "mixedlm.tsv": MIXEDLM_COLUMNS,
     "prediction.tsv": PREDICTION_COLUMNS,
     "gain.tsv": GAIN_COLUMNS,
     "transfer.tsv": TRANSFER_COLUMNS,
@@ -62,6 +65,7 @@ def collect_supplement(table: RoiTable, contrasts: Sequence[Contrast], alpha: fl
     responses = average_runs(table, keep_gaps=True)
     subjects = tabulate_subjects(responses, contrasts, alpha)
     found = {"subjects.tsv": subjects, "prevalence.tsv": tabulate_prevalence(subjects, PrevalenceSettings(alpha=alpha))}
+    found["mixedlm.tsv"] = tabulate_mixedlm(responses, contrasts)
     if stimuli is not None:
         absent = sorted(set(table.table["stim_id"]) - set(stimuli.table["stim_id"]))
         if absent:

@@ -23,7 +23,8 @@ from stimgen.pool import UNKNOWN_LICENSE, NaturalPool
 class Picture:
     """One image on its way into a set, height x width x 3 in 0-1, and what its row says of it.
 
-    `control_of` is the stim_id of the target image that it is a control of; `profile` the number of its photometric profile.
+    `control_of` is the stim_id of the target image that it is a control of; `profile` the number of its photometric profile; `dose` the
+    percentile of natural images that a target image was to reach, in `dose_roi` where its target is an ROI.
     """
 
     stim_id: str
@@ -35,6 +36,8 @@ class Picture:
     image: Float[np.ndarray, "height width 3"]
     control_of: str | None = None
     profile: int | None = None
+    dose: float | None = None
+    dose_roi: str | None = None
 
 
 def collect_targets(order: TargetsFile, made: Sequence[Made]) -> list[Picture]:
@@ -44,8 +47,9 @@ def collect_targets(order: TargetsFile, made: Sequence[Made]) -> list[Picture]:
     for one in made:
         label = one.job.wanted.label
         counted[label] += 1
-        stim_id = f"{TARGET}{label}{counted[label]:02d}"
-        pictures.append(Picture(stim_id, TARGET, label, method, one.job.seed, one.job.source, one.image, None, one.job.profile))
+        stim_id, target = f"{TARGET}{label}{counted[label]:02d}", one.job.wanted.target
+        asked = (target.dose, target.roi if target.dose is not None else None)
+        pictures.append(Picture(stim_id, TARGET, label, method, one.job.seed, one.job.source, one.image, None, one.job.profile, *asked))
     return pictures
 
 
@@ -66,7 +70,8 @@ def name_control(picture: Picture, condition: str) -> str:
 def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, viewing: Viewing) -> pd.DataFrame:
     """Write every picture as PNG and return the set's table, measured on the files as they were saved and are shown.
 
-    `source` and `license` are those of the photograph that an image is, is made from, or is a control of such an image.
+    `dose` and `dose_roi` are there where a target has a dose. `source` and `license` are those of the photograph that an image is, is
+    made from, or is a control of such an image.
     """
     rows: list[dict[str, Any]] = []
     photographs = pool.table.set_index("stim_id")[["source", "license"]]
@@ -95,4 +100,6 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, pool: NaturalPool, 
                 "license": photographs["license"].get(source, None if source is None else UNKNOWN_LICENSE),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    doses = pd.DataFrame([(picture.dose, picture.dose_roi) for picture in pictures], columns=["dose", "dose_roi"])
+    return pd.concat([table, doses], axis=1) if doses["dose"].notna().any() else table

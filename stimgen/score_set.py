@@ -133,6 +133,8 @@ def describe_set(
         "slope": {"Description": "Slope of log amplitude of luminance on log spatial frequency"},
         "saturation": {"Description": "Root mean square distance of the channels' light from luminance, over mean luminance"},
         "control_of": {"Description": "stim_id of the target image that the image is a control of; n/a for target images"},
+        "dose": {"Description": "percentile of natural images that a target image was made to come near to, where targets have doses"},
+        "dose_roi": {"Description": "ROI in which it was"},
         "subjects": {"Description": "Subjects whose voxels the image was made for, by the fit of the models; space between"},
         "profile": {"Description": "Images of one number were brought to the same luminance, contrast, slope and saturation"},
         "source": {"Description": "Photograph that the image is, or was made from"},

@@ -143,6 +143,7 @@ def test_page_begins_with_the_answer_and_shows_every_part(page: str) -> None:
         "Own images against controls, subject by subject",
         "Each subject alone",
         "Did the models foresee it?",
+        "The same by a mixed model of statsmodels",
         "Encoding model lite0",
         "What was planned",
         "Does anything look wrong?",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.group import Question
-from analysis.self_test import SelfTest, run_self_test, shuffle_labels
+from analysis.self_test import LABELS, SelfTest, run_self_test, shuffle_labels
 from protocols.errors import InputError
 from tests.analysis.planted import make_protocol
 from tests.analysis.program import run_analysis
@@ -36,11 +36,11 @@ def test_a_strong_effect_is_claimed_and_its_shuffled_labels_are_not() -> None:
 
 def test_words_say_when_claims_are_not_to_be_trusted() -> None:
     assert (
-        SelfTest(100, 30, 0.21, 0.40)
+        SelfTest(LABELS, 100, 30, 0.21, 0.40)
         .describe(0.05)
         .endswith("in 30 of 100 (30.0%, 95 % interval 21.0% to 40.0%); more than the rule allows: do not trust its claims here")
     )
-    assert SelfTest(100, 4, 0.01, 0.10).describe(0.05).endswith("the rule allows 5%")
+    assert SelfTest(LABELS, 100, 4, 0.01, 0.10).describe(0.05).endswith("the rule allows 5%")
 
 
 def test_nothing_planned_is_nothing_to_test() -> None:

@@ -33,7 +33,7 @@ def test_the_verb_writes_every_table_that_the_data_allow(table: RoiTable, stimul
             *("group", tmp_path / "roi_table.tsv", "--protocol", tmp_path / "plan.json", "--set", stimuli.folder, "--out", tmp_path / out)
         )
     found = Supplement.read(tmp_path / "one").tables
-    assert set(found) == {"subjects.tsv", "prevalence.tsv", "prediction.tsv", "gain.tsv"}
+    assert set(found) == {"subjects.tsv", "prevalence.tsv", "mixedlm.tsv", "prediction.tsv", "gain.tsv"}
     for name, columns in FILES.items():
         assert name not in found or list(found[name]) == list(columns)
         assert name not in found or (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -43,7 +43,7 @@ def test_the_verb_writes_every_table_that_the_data_allow(table: RoiTable, stimul
     assert "V3, target - other: 4 of 4 subjects show it alone; to be expected in 100% of people (95 % interval 37% to 100%)" in printed
     assert "note: 4 subjects: read each one's own result (subjects.tsv)" in printed
     run_analysis("group", tmp_path / "roi_table.tsv", "--protocol", tmp_path / "plan.json", "--out", tmp_path / "bare")
-    assert set(Supplement.read(tmp_path / "bare").tables) == {"subjects.tsv", "prevalence.tsv"}
+    assert set(Supplement.read(tmp_path / "bare").tables) == {"subjects.tsv", "prevalence.tsv", "mixedlm.tsv"}
 
 
 def test_only_primary_contrasts_are_told_in_words(table: RoiTable) -> None:

@@ -43,6 +43,7 @@ make_images() {
 made=${REUSE:-$DEMO}
 
 part "The scan: four participants, two of whom no model has seen"
+run analysis lock "$protocol" --set "$made/stimuli" --out "$DEMO/plan.lock.json"
 run experiment plan "$protocol" --set "$made/stimuli" --subjects 4 --seed "$SEED" --out "$DEMO/plan"
 run experiment check "$DEMO/plan"
 show_in_window() { # a few trials in a real window, the trigger coming from another process through a pseudo-terminal
@@ -94,5 +95,5 @@ run analysis simulate "$DEMO/scanner.toml" --plan "$DEMO/plan" --set "$made/stim
 part "The analysis: did each region respond more to its own images?"
 run analysis glm "$DEMO/bids" --protocol "$protocol" --confounds motion6 --out "$DEMO/derivatives/glm"
 run analysis rois "$DEMO/bids" --betas "$DEMO/derivatives/glm" --out "$DEMO/derivatives/rois"
-run analysis group "$DEMO/derivatives/rois/roi_table.tsv" --protocol "$protocol" --out "$DEMO/group"
+run analysis group "$DEMO/derivatives/rois/roi_table.tsv" --protocol "$protocol" --lock "$DEMO/plan.lock.json" --set "$made/stimuli" --out "$DEMO/group"
 run analysis report "$DEMO/group" --set "$made/stimuli" --bids "$DEMO/bids" --model "$made/models/lite0" --out "$DEMO/report.html"

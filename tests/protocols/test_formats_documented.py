@@ -210,6 +210,7 @@ def test_the_page_covers_every_noun():
         "RoiTable",
         "Lock",
         "Label permutation",
+        "Shifted events",
         "Group result",
         "Subjects and prediction",
         "Cluster file",

@@ -62,6 +62,7 @@ def test_the_sidecar_names_the_models_and_every_column(made):
     assert (made.description["models"], made.description["judges"]) == (["lite0"], ["lite1"])
     assert (made.description["pool_images"], made.description["size_px"]) == (24, 64)
     assert set(made.table["condition"]) <= set(made.description["condition"]["Levels"])
+    assert "dose" not in made.table.columns  # no target has one
     assert {"drive_predicted", "drive_judged", "drive_ratio", "drive_percentile", "gate"} <= set(made.description) & set(made.table.columns)
     assert list(made.description["diversity"].items()) == [("V3", None), ("LO", None), ("V3overLO", None)]  # an only image has none
 
@@ -98,6 +99,8 @@ def test_quadrants_doses_and_holds_are_made_in_the_files_order(wishes):
     dose = table.set_index("target").loc["V3dose"]
     assert dose["drive_ratio"] is None  # a distance has no ratio
     assert drives.loc["V3dose", "drive_predicted"] <= 0
+    assert (float(dose["dose"]), dose["dose_roi"]) == (80, "V3")
+    assert table["dose"].notna().sum() == table["dose_roi"].notna().sum() == 1
     one = table.set_index("target").loc["V3upLOdown"]
     assert drives.loc["V3upLOdown", "drive_predicted"] == pytest.approx(min(one["predicted_V3"], -one["predicted_LO"]), abs=2e-4)
 
