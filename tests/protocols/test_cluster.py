@@ -12,7 +12,7 @@ from protocols.cluster import check_cluster, open_workers, parse_cluster
 from protocols.cluster_jobs import DaskWorkers
 from protocols.errors import InputError
 from protocols.job_queue import NO_DASHBOARD, JobQueue
-from tests.protocols.cluster_jobs import divide_by, nap, refuse_three, say_where, square
+from tests.protocols.cluster_jobs import divide_by, is_here, nap, refuse_three, say_where, square
 
 SLURM = """
 kind = "slurm"
@@ -145,8 +145,9 @@ def test_what_a_job_refuses_and_what_it_breaks_on_come_back_as_they_are(on_dask:
 
 
 def test_jobs_are_done_in_the_folder_of_the_command(on_dask: DaskWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert [folder for _, (_, folder) in on_dask.run(say_where, [0])] == [str(tmp_path)]
+    monkeypatch.chdir(Path.cwd())  # the workers are in this process: it goes back afterwards
+    monkeypatch.setattr(os, "getcwd", lambda: str(tmp_path))
+    assert list(on_dask.run(is_here, [tmp_path])) == [(0, True)]
 
 
 def test_a_worker_that_does_not_see_the_folder_is_refused(on_dask: DaskWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
