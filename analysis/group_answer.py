@@ -16,6 +16,7 @@ from analysis.group import GroupResult, Question
 from analysis.self_test import EVENTS, SelfTest, count_claims, run_self_test
 from analysis.shift_files import Shifted
 from analysis.supplement import Supplement, collect_supplement, describe_subjects, note_few
+from protocols.cluster import Workers
 from protocols.errors import InputError
 from protocols.roi_table import RoiTable
 from protocols.stimulus_set import StimulusSet
@@ -23,11 +24,15 @@ from protocols.stimulus_set import StimulusSet
 
 @dataclass(frozen=True)
 class Further:
-    """What is done besides: draws of a self-test, RoiTables of the same data made with other choices (by name), and shifted events."""
+    """What is done besides: draws of a self-test, RoiTables of the same data made with other choices (by name), and shifted events.
+
+    `workers` do the draws of the self-test; this process, where there are none.
+    """
 
     draws: int = 0
     variants: Mapping[str, RoiTable] = field(default_factory=dict)
     shifted: Shifted | None = None
+    workers: Workers | None = None
 
 
 def answer_all(
@@ -49,7 +54,7 @@ def answer_all(
     told = asked.plan.contrasts if asked.plan else asked.further
     beside = collect_supplement(kept, [*told, *(asked.further if asked.plan else ())], asked.alpha, stimuli)
     question, planned = _pose(kept, asked)
-    self_test = run_self_test(planned, question, further.draws) if further.draws else None
+    self_test = run_self_test(planned, question, further.draws, further.workers) if further.draws else None
     shift_test = _test_shifted(further.shifted, table, asked, quality) if further.shifted else None
     summary = {
         **result.summary,

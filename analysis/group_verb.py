@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.options import OverwriteOption
+from analysis.options import ClusterOption, OverwriteOption
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, hash_file
@@ -52,6 +52,7 @@ def group(
             help="NAME=ROI_TABLE of the same data, made with another HRF, noise model ..: a specification curve; repeat for more."
         ),
     ] = None,
+    cluster: ClusterOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Test whether images drive their own ROI, with subjects and images both random, and decide what may be claimed.
@@ -66,15 +67,19 @@ def group(
     from analysis.group_answer import Further, answer_all
     from analysis.group_files import write_group
     from analysis.shift_files import Shifted
+    from protocols.cluster import open_workers
 
     refuse_non_empty(out, overwrite)
+    if cluster and not self_test:
+        raise InputError("--cluster: sends the draws of --self-test elsewhere, and nothing else; give both, or neither")
     asked = ask(protocol, lock, contrast or [])
     table, file = RoiTable.read(roi_table), roi_table / FILE_NAME if roi_table.is_dir() else roi_table
     measured = read_quality(quality) if quality else None
     variants = _find_variants(variant or [])
     tables = {name: RoiTable.read(path) for name, path in variants.items()}
-    further = Further(self_test, tables, Shifted.read(shifted) if shifted else None)
-    result, beside, kept = answer_all(table, asked, measured, StimulusSet.read(set_folder) if set_folder else None, further)
+    shown, slid = StimulusSet.read(set_folder) if set_folder else None, Shifted.read(shifted) if shifted else None
+    with open_workers(cluster) as workers:
+        result, beside, kept = answer_all(table, asked, measured, shown, Further(self_test, tables, slid, workers))
     named = {"protocol": protocol, "lock": lock, "qc": quality, "set": set_folder, "shifted": shifted}
     inputs = {"roi_table": file, **{name: path for name, path in named.items() if path}}
     inputs |= {f"variant {name}": path / FILE_NAME if path.is_dir() else path for name, path in variants.items()}
@@ -89,13 +94,17 @@ def group(
         write_group(result, kept, folder)
         beside.write(folder)
     _print_tests(result)
+    _print_sentences(result)
+    exploratory = "" if result.summary["planned"] else " (exploratory)"
+    typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
+
+
+def _print_sentences(result: "GroupResult") -> None:
     for opening, key in (("", "subjects_alone"), ("look at ", "flags"), ("note: ", "notes")):
         for sentence in result.summary[key]:
             typer.echo(opening + sentence)
     for test in filter(None, (result.summary["self_test"], result.summary["shift_test"])):
         typer.echo(test["words"])
-    exploratory = "" if result.summary["planned"] else " (exploratory)"
-    typer.echo(f"wrote {out}: {len(result.tests)} tests, {int(result.tests['claimed'].sum())} claimed{exploratory}")
 
 
 def _find_variants(given: list[str]) -> dict[str, Path]:

@@ -6,13 +6,15 @@ slid against its events (`analysis shift`), and nothing that an image did is lef
 alpha of such draws. Much more would say that these data break what it assumes.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.group import Question, analyze
 from analysis.prevalence import find_exact
+from protocols.cluster import InProcess, Workers
 from protocols.errors import InputError
 from protocols.roi_table import RoiTable
 
@@ -45,8 +47,8 @@ def shuffle_labels(table: RoiTable, rng: np.random.Generator) -> RoiTable:
     return replace(table, table=table.table.assign(condition=labels["condition"].to_numpy(), target=labels["target"].to_numpy()))
 
 
-def run_self_test(table: RoiTable, question: Question, draws: int) -> SelfTest:
-    """Analyze `draws` shuffled tables and count those with a claim.
+def run_self_test(table: RoiTable, question: Question, draws: int, workers: Workers | None = None) -> SelfTest:
+    """Analyze `draws` shuffled tables and count those with a claim; `workers` do it, this process where there are none.
 
     Raises
     ------
@@ -55,14 +57,22 @@ def run_self_test(table: RoiTable, question: Question, draws: int) -> SelfTest:
     """
     if draws < 1 or not question.planned:
         raise InputError("--self-test: needs a plan (--protocol or --lock) and at least one draw; without a plan nothing is ever claimed")
-    return count_claims((shuffle_labels(table, np.random.default_rng([_SEED, draw])) for draw in range(draws)), question, LABELS)
+    found = (workers or InProcess()).run(functools.partial(_claims_of_draw, table=table, question=question), range(draws))
+    return _summarize([claims for _, claims in found], LABELS)
 
 
 def count_claims(tables: Iterable[RoiTable], question: Question, what: str) -> SelfTest:
     """Analyze tables in which nothing can be, and count those with a claim."""
-    found = [_claims(table, question) for table in tables]
+    return _summarize([_claims(table, question) for table in tables], what)
+
+
+def _summarize(found: Sequence[bool], what: str) -> SelfTest:
     low, high = find_exact(sum(found), len(found), 0.95).tolist()
     return SelfTest(what, len(found), sum(found), low, high)
+
+
+def _claims_of_draw(draw: int, table: RoiTable, question: Question) -> bool:
+    return _claims(shuffle_labels(table, np.random.default_rng([_SEED, draw])), question)
 
 
 def _claims(table: RoiTable, question: Question) -> bool:

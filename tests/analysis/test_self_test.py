@@ -1,5 +1,6 @@
 """The self-test: labels are drawn for all alike, claims vanish with them, and an analysis that claims too often is found out."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,33 @@ def test_words_say_when_claims_are_not_to_be_trusted() -> None:
         .endswith("in 30 of 100 (30.0%, 95 % interval 21.0% to 40.0%); more than the rule allows: do not trust its claims here")
     )
     assert SelfTest(LABELS, 100, 4, 0.01, 0.10).describe(0.05).endswith("the rule allows 5%")
+
+
+def test_draws_that_come_back_in_another_order_count_the_same() -> None:
+    class Backwards:
+        """Does the last draw first, each in a copy that went through pickle."""
+
+        def run(self, function, jobs):
+            for index in reversed(range(len(jobs))):
+                yield index, pickle.loads(pickle.dumps(function))(jobs[index])
+
+    table = draw_table(np.random.default_rng(5), subjects=2, rois=("V3", "LO"), per_set=2)
+    assert run_self_test(table, PLANNED, 2, Backwards()) == run_self_test(table, PLANNED, 2)
+
+
+def test_a_cluster_with_nothing_to_do_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--cluster: sends the draws of --self-test elsewhere"):
+        run_analysis("group", tmp_path / "roi_table.tsv", "--contrast", "target - natural", "--cluster", "local:2", "--out", tmp_path / "g")
+
+
+@pytest.mark.slow
+def test_other_processes_count_the_same(tmp_path: Path) -> None:
+    draw_table(np.random.default_rng(4), subjects=3, rois=("V3", "LO"), per_set=4).write(tmp_path / "roi_table.tsv")
+    make_protocol().write(tmp_path / "plan.json")
+    run = ("group", tmp_path / "roi_table.tsv", "--protocol", tmp_path / "plan.json", "--self-test", 6)
+    run_analysis(*run, "--out", tmp_path / "here")
+    run_analysis(*run, "--cluster", "local:2", "--out", tmp_path / "there")
+    assert (tmp_path / "here" / "group.json").read_text() == (tmp_path / "there" / "group.json").read_text()
 
 
 def test_nothing_planned_is_nothing_to_test() -> None:

@@ -145,3 +145,17 @@ def test_dropped_volumes_end_the_run_early(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"row \d+: event .* is beyond the last volume"):
         run_analysis("glm", tmp_path / "bids", "--protocol", study.protocol, "--out", tmp_path / "glm")
     assert StimulusSet.read(tmp_path / "bids" / "stimuli").sha256 == StimulusSet.read(study.stimuli).sha256
+
+
+@pytest.mark.slow
+def test_other_processes_write_the_same_files(study: Study, bids: Path, tmp_path: Path) -> None:
+    simulate(study, tmp_path / "there", "--cluster", "local:2")
+    for name in ("fmriprep", "rois"):
+        here, there = (Provenance.read(folder / "derivatives" / name) for folder in (bids, tmp_path / "there"))
+        assert here.outputs == there.outputs
+
+
+def test_a_cluster_that_is_none_is_refused_before_any_work(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is neither local:N"):
+        simulate(study, tmp_path / "bids", "--cluster", "many")
+    assert list(tmp_path.iterdir()) == []
