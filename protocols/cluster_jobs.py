@@ -117,6 +117,11 @@ def _fetch(future: "Future[Any]", index: int, jobs: int) -> Any:
             f"job {index + 1} of {jobs}: {failure.allowed_failures + 1} workers died of it, the last one at {failure.last_worker.address}; "
             f"mostly a job needs more memory or time than a worker has: give more, and {AGAIN}"
         )
+    if isinstance(failure, ImportError) or "deserialization" in str(failure):
+        why = str(failure).strip().splitlines()[0]
+        raise InputError(
+            f"the cluster's scheduler or workers lack something ({why}); install the same voxdrive there, with the same extras"
+        )
     raise failure
 
 

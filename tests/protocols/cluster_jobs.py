@@ -1,5 +1,6 @@
 """Jobs for the tests of clusters: a worker imports them by name."""
 
+import importlib
 import os
 import signal
 import time
@@ -25,6 +26,10 @@ def refuse_three(number: int) -> int:
     if number == 3:
         raise InputError("three.tsv row 3: is three; give another number")
     return number
+
+
+def import_nothing(_: int) -> None:
+    importlib.import_module("nothing_of_this_name")
 
 
 def divide_by(number: int) -> float:

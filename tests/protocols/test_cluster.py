@@ -12,7 +12,7 @@ from protocols.cluster import check_cluster, open_workers, parse_cluster
 from protocols.cluster_jobs import DaskWorkers
 from protocols.errors import InputError
 from protocols.job_queue import NO_DASHBOARD, JobQueue
-from tests.protocols.cluster_jobs import divide_by, is_here, nap, refuse_three, say_where, square
+from tests.protocols.cluster_jobs import divide_by, import_nothing, is_here, nap, refuse_three, say_where, square
 
 SLURM = """
 kind = "slurm"
@@ -139,6 +139,8 @@ def test_few_jobs_are_on_their_way_at_a_time(on_dask: DaskWorkers) -> None:
 def test_what_a_job_refuses_and_what_it_breaks_on_come_back_as_they_are(on_dask: DaskWorkers) -> None:
     with pytest.raises(InputError, match=r"^three\.tsv row 3: is three; give another number$"):
         list(on_dask.run(refuse_three, range(5)))
+    with pytest.raises(InputError, match=r"lack something \(No module named 'nothing_of_this_name'\); install the same voxdrive there"):
+        list(on_dask.run(import_nothing, [0]))
     with pytest.raises(ZeroDivisionError):
         list(on_dask.run(divide_by, [0]))
     assert dict(on_dask.run(square, [4])) == {0: 16}  # and the workers go on

@@ -1,5 +1,6 @@
 """Real processes: workers, schedulers and jobs of a queue that come, do the same as this process, and are killed."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -88,7 +89,7 @@ def test_a_job_that_kills_every_worker_is_named(two: Workers) -> None:
     assert dict(two.run(square, [7])) == {0: 49}
 
 
-def test_a_scheduler_that_is_killed_is_told_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_killed_is_told_and_the_next_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with start_cluster(tmp_path) as (address, scheduler, _), open_workers(address) as workers:
         results = workers.run(nap, [0.2] * 50)
         next(results)
@@ -100,6 +101,10 @@ def test_a_scheduler_that_is_killed_is_told_and_the_next_one_goes_on(tmp_path: P
     (tmp_path / "scheduler.json").unlink()
     with start_cluster(tmp_path) as (address, _, _), open_workers(address) as workers:
         assert dict(workers.run(square, [2])) == {0: 4}
+        (tmp_path / "only_here.py").write_text("def work(job): return job")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(InputError, match=r"scheduler or workers lack something \(.*\); install the same voxdrive there"):
+            list(workers.run(importlib.import_module("only_here").work, [1]))
 
 
 def test_workers_that_are_all_gone_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
