@@ -6,7 +6,8 @@ state; both lie in the sweep's work folder, which every worker must see. A proce
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from filelock import FileLock
 from jaxtyping import Float
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from protocols.tables import Columns, read_tsv, write_tsv
 from stimgen.backbone import choose_device
@@ -102,10 +104,22 @@ def make_batch(batch: SweepBatch) -> int:
     Whoever else is at the same batch, such as the process of a worker that was given up for lost, is waited for.
     """
     batch.place.work.mkdir(parents=True, exist_ok=True)
-    with FileLock(batch.place.work / f"{batch.name}.lock"):
+    with FileLock(batch.place.work / f"{batch.name}.lock"), _on_one_core():
         if not batch.scores.is_file():
             _climb(batch)
     return len(batch.images)
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Compute on one core: the last bits of a convolution depend on how many share it, and a sweep's images must not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache
