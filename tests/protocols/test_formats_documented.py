@@ -12,6 +12,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import PydanticUndefined
 
 from protocols import events, responses, roi_table, stimulus_set, trials
+from protocols.job_queue import JobQueue
 from protocols.probe import Probe
 from protocols.protocol import Contrast, Exclusions, Protocol, Screen, Trigger
 from protocols.provenance import Provenance
@@ -90,7 +91,7 @@ def list_settings():
         Contrast: "Protocol",
         Exclusions: "Protocol",
     }
-    for settings, section in {**sections, RunPlan: "TrialList"}.items():
+    for settings, section in {**sections, RunPlan: "TrialList", JobQueue: "Cluster file"}.items():
         for field in dataclasses.fields(settings):
             if not is_table_of_settings(field):
                 yield pytest.param(section, settings, field.name, id=f"{settings.__name__}.{field.name}")
@@ -211,6 +212,7 @@ def test_the_page_covers_every_noun():
         "Label permutation",
         "Group result",
         "Subjects and prediction",
+        "Cluster file",
         "ROI peaks",
     ]
     assert list(SECTIONS) == nouns
