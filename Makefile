@@ -16,7 +16,7 @@ VWAM ?=
 HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-inference bench-speed system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-inference bench-speed bench-sweep system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -86,6 +86,10 @@ bench-inference: $(READY)
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_speed $(if $(VWAM),--vwam $(VWAM))
+
+# Images for 2,000 planted voxels: images a minute, cost of an image by number of voxels, other ways; alone on the machine
+bench-sweep: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_sweep
 
 system:
 	@sh .ci/system

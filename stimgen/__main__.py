@@ -14,6 +14,7 @@ from stimgen import (
     pool_verb,
     predict_verb,
     reproduce_verb,
+    sweep_verb,
     view_verb,
 )
 
@@ -29,6 +30,7 @@ app.command("fit")(fit_verb.fit)
 app.command("predict")(predict_verb.predict)
 app.command("personalize")(personalize_verb.personalize)
 app.command("generate")(generate_verb.generate)
+app.command("sweep")(sweep_verb.sweep)
 app.command("check")(check_verb.check)
 app.command("reproduce")(reproduce_verb.reproduce)
 app.command("merge")(merge_verbs.merge)

@@ -99,7 +99,12 @@ def crop_center(image: Image.Image) -> Image.Image:
 
 def read_image(path: Path, size_px: int) -> Float[np.ndarray, "size size 3"]:
     """Read an image file as a square of `size_px` in 0-1: its center, resized bilinearly with antialiasing where sizes differ."""
-    square = crop_center(open_photograph(path, least_px=size_px))
+    return read_square(open_photograph(path, least_px=size_px), size_px)
+
+
+def read_square(image: Image.Image, size_px: int) -> Float[np.ndarray, "size size 3"]:
+    """Return an 8-bit RGB image as a square of `size_px` in 0-1, as `read_image` does."""
+    square = crop_center(image)
     if square.size != (size_px, size_px):
         square = square.resize((size_px, size_px), Image.Resampling.BILINEAR)
     return np.asarray(square, dtype=np.float32) / 255

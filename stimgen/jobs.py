@@ -46,6 +46,10 @@ class Workplace:
             left.unlink(missing_ok=True)
         return made
 
+    def forget(self, climb: Climb) -> None:
+        """Remove a finished batch, once its images are somewhere else."""
+        (self.folder / f"{identify_climb(climb, self.code)}.safetensors").unlink(missing_ok=True)
+
     def keep(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         """Return a tensor that is named by the sha256 of all that it depends on: from its file, or made and kept."""
         path = self.folder / f"{hashlib.sha256(f'{name} {self.code}'.encode()).hexdigest()}.safetensors"

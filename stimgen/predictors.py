@@ -131,19 +131,38 @@ def choose_depth(
 
     Layers are taken in the order in which the network runs them.
     """
-    order = list(space.backbone.trace())
     inside = space.layer_of_feature
-    carrying = [number for number in range(len(space.layers)) if np.any(slopes[inside == number])]
-    carrying.sort(key=lambda number: order.index(space.layers[number].name))
+    carrying = [number for number in order_layers(space) if np.any(slopes[inside == number])]
     if depth_share >= 1:
         return tuple(space.layers[number] for number in carrying)
-    parts = np.stack([features[:, inside == number] @ slopes[inside == number] for number in carrying])
+    share = measure_shares(space, carrying, slopes, features)
+    enough = np.flatnonzero((share >= depth_share).all(axis=1))
+    deepest = int(enough[0]) if len(enough) else len(carrying) - 1
+    return tuple(space.layers[number] for number in carrying[: deepest + 1])
+
+
+def order_layers(space: FeatureSpace) -> list[int]:
+    """Return the indices of a space's layers in the order in which the network runs them."""
+    order = list(space.backbone.trace())
+    return sorted(range(len(space.layers)), key=lambda number: order.index(space.layers[number].name))
+
+
+def measure_shares(
+    space: FeatureSpace,
+    layers: Sequence[int],
+    slopes: Float[np.ndarray, "features columns"],
+    features: Float[np.ndarray, "images features"],
+) -> Float[np.ndarray, "layers columns"]:
+    """Return the correlation over images of what the first of `layers` predict together, one, two, ... of them, with what all predict.
+
+    It is 1 where all predict the same for every image.
+    """
+    inside = space.layer_of_feature
+    parts = np.stack([features[:, inside == number] @ slopes[inside == number] for number in layers])
     parts -= parts.mean(axis=1, keepdims=True)
     whole = parts.sum(axis=0)
     partial = parts.cumsum(axis=0)
     scale = np.sqrt((partial**2).sum(axis=1) * (whole**2).sum(axis=0)) + 1e-12
-    share = (partial * whole).sum(axis=1) / scale
+    share: npt.NDArray[np.float32] = (partial * whole).sum(axis=1) / scale
     share[:, (whole**2).sum(axis=0) == 0] = 1.0
-    enough = np.flatnonzero((share >= depth_share).all(axis=1))
-    deepest = int(enough[0]) if len(enough) else len(carrying) - 1
-    return tuple(space.layers[number] for number in carrying[: deepest + 1])
+    return share
