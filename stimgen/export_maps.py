@@ -175,7 +175,8 @@ def _fit_grid(table: pd.DataFrame, places: Int[np.ndarray, "voxels 3"], where: s
         raise InputError(f"{where}: no affine takes i j k to {' '.join(MILLIMETERS)} (one voxel is {off:.2g} mm off); {_REMEDY}")
     affine = np.eye(4)
     affine[:3] = solution.T
-    return Volume(places - offset, tuple(int(side) + 1 for side in (places - offset).max(axis=0)), affine)
+    i, j, k = (int(side) + 1 for side in (places - offset).max(axis=0))
+    return Volume(places - offset, (i, j, k), affine)
 
 
 def write_maps(voxels: pd.DataFrame, spaces: Mapping[str, Space], folder: Path) -> list[Path]:

@@ -114,10 +114,10 @@ def compare_voxels(
     InputError
         When the model predicts NaN.
     """
-    readout = _select(model.readout, rows)
+    readout = model.readout.select(rows)
     if choices.by == "images" and sweep is not None:
         made = sweep[1]
-        profiles = profile_images(made.responses, model.readout.predict(features), made.target_of_image)
+        profiles = profile_images(made.responses, model.readout.select(made.seen_by).predict(features), made.target_of_image)
     else:
         profiles = profile_readouts(readout.predict(features))
     if not np.isfinite(profiles).all():
@@ -168,7 +168,7 @@ def locate_by_readout(readout: Readout, features: Float[np.ndarray, "images feat
     fields: list[ReceptiveField | None] = []
     for start in range(0, readout.coefficients.shape[1], VOXELS_AT_ONCE):
         some = np.arange(start, min(start + VOXELS_AT_ONCE, readout.coefficients.shape[1]))
-        fields += [locate_field(carried) for carried in map_readout(_select(readout, some), features, space.layers)]
+        fields += [locate_field(carried) for carried in map_readout(readout.select(some), features, space.layers)]
     return fields
 
 
@@ -181,10 +181,6 @@ def prefer_layers(readout: Readout, features: Float[np.ndarray, "images features
         ((z[:, inside == number] @ readout.coefficients[inside == number]) * whole).sum(axis=0) for number in range(len(space.layers))
     ]
     return [space.layers[number].name for number in np.argmax(np.stack(shares), axis=0)]
-
-
-def _select(readout: Readout, rows: npt.NDArray[np.int64]) -> Readout:
-    return Readout(readout.coefficients[:, rows], readout.intercept[rows], readout.feature_mean, readout.feature_scale)
 
 
 def _tabulate_fields(fields: Sequence[ReceptiveField | None]) -> dict[str, list[float]]:

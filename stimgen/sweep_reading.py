@@ -17,6 +17,7 @@ from stimgen.image_files import read_square
 from stimgen.receptive_field import SIDE, ReceptiveField, locate_field, map_image
 from stimgen.sweep_store import SHARDS, SweepStore
 
+MOST_SEEN = 2000  # voxels whose responses to every image are kept
 _AT_ONCE = 8
 
 
@@ -28,14 +29,17 @@ class SweepReading:
     ----------
     target_of_image
         The row of the sweep's targets that each image was made for.
+    seen_by
+        The model's rows of the voxels whose responses are kept: all, or of thousands every so manyth.
     responses
-        Predicted responses of all voxels of the model.
+        Their predicted responses.
     fields
         Per target, by all its images together; None where they carry no drive.
     """
 
     target_of_image: Int[np.ndarray, " images"]
-    responses: Float[np.ndarray, "images voxels"]
+    seen_by: Int[np.ndarray, " seen"]
+    responses: Float[np.ndarray, "images seen"]
     fields: list[ReceptiveField | None]
 
 
@@ -65,7 +69,7 @@ def find_rows(store: SweepStore, model: EncodingModel, model_sha256: str) -> npt
 def read_sweep(
     store: SweepStore, model: EncodingModel, rows: Int[np.ndarray, " targets"], on_images: Callable[[int], None] = lambda images: None
 ) -> SweepReading:
-    """Read every image once: predict all voxels, and add up the maps of where each target's drive comes from.
+    """Read every image once: predict voxels' responses, and add up the maps of where each target's drive comes from.
 
     `rows` are the model's rows of the targets; `on_images` is told how many images were read.
 
@@ -76,32 +80,42 @@ def read_sweep(
     """
     target_row = {target: number for number, target in enumerate(store.targets["target_id"])}
     target_of_image = store.images["target_id"].map(target_row).to_numpy(dtype=np.int64)
-    responses = np.empty((len(store.images), len(model.voxels)), dtype=np.float32)
+    seen_by = np.unique(np.linspace(0, len(model.voxels) - 1, min(len(model.voxels), MOST_SEEN)).round().astype(np.int64))
+    seen = model.readout.select(seen_by)
+    responses = np.empty((len(store.images), len(seen_by)), dtype=np.float32)
     carried = np.zeros((len(store.targets), SIDE, SIDE))
     for shard, images in store.images.groupby("shard", sort=False):
-        features = _extract_shard(store, str(shard), list(images["image_id"]), model)
-        responses[images.index] = model.readout.predict(features)
+        features = extract_shard(store, str(shard), list(images["image_id"]), model)
+        responses[images.index] = seen.predict(features)
         for place, own in zip(images.index, features, strict=True):
             target = target_of_image[place]
             carried[target] += map_image(model.readout, int(rows[target]), own, model.space.layers)
         on_images(len(images))
-    return SweepReading(target_of_image, responses, [locate_field(one) for one in carried])
+    return SweepReading(target_of_image, seen_by, responses, [locate_field(one) for one in carried])
 
 
-def _extract_shard(store: SweepStore, shard: str, image_ids: Sequence[str], model: EncodingModel) -> Float[np.ndarray, "images features"]:
-    """Return the features of a shard's images, as networks see them."""
+def extract_shard(store: SweepStore, shard: str, image_ids: Sequence[str], model: EncodingModel) -> Float[np.ndarray, "images features"]:
+    """Return the features of some images of a shard.
+
+    Raises
+    ------
+    InputError
+        When the shard is missing or damaged, or lacks an image.
+    """
+    shown = read_shown(store, shard, image_ids, model)
+    with torch.no_grad():
+        return np.concatenate([model.space.extract(some).float().cpu().numpy() for some in torch.split(shown, _AT_ONCE)])
+
+
+def read_shown(store: SweepStore, shard: str, image_ids: Sequence[str], model: EncodingModel) -> Float[Tensor, "images 3 input input"]:
+    """Return some images of a shard as the model's network sees them; see `extract_shard`."""
     pngs, where = store.read_shard(shard), store.folder / SHARDS / shard
-    passes = []
-    for start in range(0, len(image_ids), _AT_ONCE):
-        shown = [_decode(pngs.get(image_id), model, f"{where} {image_id}") for image_id in image_ids[start : start + _AT_ONCE]]
-        with torch.no_grad():
-            passes.append(model.space.extract(torch.stack(shown)).float().cpu().numpy())
-    return np.concatenate(passes)
+    squares = [_decode(pngs.get(image_id), model.space.backbone.input_px, f"{where} {image_id}") for image_id in image_ids]
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(model.space.backbone.device)
 
 
-def _decode(png: bytes | None, model: EncodingModel, where: str) -> Float[Tensor, "3 input input"]:
+def _decode(png: bytes | None, size_px: int, where: str) -> Float[np.ndarray, "size size 3"]:
     try:
-        square = read_square(Image.open(io.BytesIO(png or b"")).convert("RGB"), model.space.backbone.input_px)
+        return read_square(Image.open(io.BytesIO(png or b"")).convert("RGB"), size_px)
     except OSError as problem:
         raise InputError(f"{where}: no readable image ({problem}); copy the sweep again") from None
-    return torch.from_numpy(square).permute(2, 0, 1).to(model.space.backbone.device)
