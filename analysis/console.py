@@ -14,6 +14,6 @@ def progress_console() -> Console:
     return Console(stderr=True)
 
 
-def show_progress(steps: list[T], description: str) -> Iterable[T]:
-    """Yield `steps` while a bar on stderr says how many are done and how long the rest takes."""
-    return track(steps, description=description, console=progress_console())
+def show_progress(steps: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    """Yield `steps`, `total` of them, while a bar on stderr says how many are done and how long the rest takes."""
+    return track(steps, description=description, total=total, console=progress_console())

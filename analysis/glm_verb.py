@@ -9,6 +9,7 @@ import typer
 from analysis.console import show_progress
 from analysis.options import (
     BidsArgument,
+    ClusterOption,
     ConfoundsOption,
     DerivativesOption,
     HighPassOption,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from analysis.glm_work import Written
     from analysis.hrf_file import HrfChoices
     from analysis.map_contrasts import MapContrast
+    from analysis.run_fits import Fitted, Fitting
 
 _THRESHOLD_Z = 3.1
 
@@ -68,6 +70,7 @@ def glm(
     cache: Annotated[
         Path | None, typer.Option(envvar="VOXDRIVE_CACHE", help="Folder that keeps extracted series for the next model; none otherwise.")
     ] = None,
+    cluster: ClusterOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Estimate each stimulus's response per run, and contrast maps per run and subject, in percent signal change.
@@ -80,8 +83,10 @@ def glm(
     from analysis.first_level import ModelSettings
     from analysis.hrf_file import HrfChoices
     from analysis.run_model import plan_models
+    from protocols.cluster import check_cluster
 
     refuse_non_empty(out, overwrite)
+    check_cluster(cluster)
     design = {"hrf": hrf, "high_pass_s": high_pass_s, "slice_time_ref": slice_time_ref}
     values: dict[str, Any] = {"noise": noise, "confounds": confounds, "run_weights": run_weights}
     values["confound_settings"] = {"fd_mm": fd_mm, "std_dvars": std_dvars}
@@ -91,11 +96,12 @@ def glm(
     runs, contrasts, stimulus_set = _plan(question, where, settings)
     choices = HrfChoices.read(hrf_from) if hrf_from else None
     models = plan_models(runs, settings, contrasts, stimulus_set.table if stimulus_set else None, choices)
-    written = _write(models, settings, contrasts, stimulus_set, Asked(question, choices, cache), out, overwrite)
+    asked = Asked(question, choices, cache, cluster)
+    written, taken_up = _write(models, settings, contrasts, stimulus_set, asked, out, overwrite)
     _print_maps(written)
     _say_left_out(written.left_out)
-    if written.taken_up:
-        typer.echo(f"{written.taken_up} runs had been finished by an earlier command")
+    if taken_up:
+        typer.echo(f"{taken_up} runs had been finished by an earlier command")
     typer.echo(f"wrote {out}: {len(runs)} runs, {written.with_betas} with responses per stimulus, {len(contrasts)} contrasts")
 
 
@@ -122,11 +128,12 @@ class Where:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command was asked, the response functions that localizer runs chose, and where series are kept."""
+    """What a command was asked, the response functions that localizer runs chose, where series are kept, and who does the work."""
 
     question: Question
     choices: "HrfChoices | None"
     cache: Path | None
+    cluster: str | None
 
 
 def _plan(question: Question, where: Where, settings: "ModelSettings") -> "tuple[dict[Run, int], list[MapContrast], StimulusSet | None]":
@@ -171,10 +178,11 @@ def _write(
     asked: Asked,
     out: Path,
     overwrite: bool,
-) -> "Written":
-    """Fit and write everything; each BOLD's sha256 comes from the one time that it is read."""
+) -> "tuple[Written, int]":
+    """Fit and write everything; each BOLD's sha256 comes from the one time that it is read. Say how many runs had been finished before."""
     from analysis.dataset import list_inputs
-    from analysis.glm_work import fit_all
+    from analysis.glm_work import write_all
+    from analysis.run_fits import Fitting
     from analysis.run_store import RunStore, name_common
 
     runs = [model.run for model in models]
@@ -186,11 +194,22 @@ def _write(
     provenance = Provenance.collect("analysis glm", values, inputs)
     common = name_common(settings, contrasts, stimulus_set.sha256 if stimulus_set else None, provenance.code_version)
     store = RunStore.open(out.resolve().parent / f".{out.resolve().name}.work", common)
+    fitted = _fit(models, Fitting(contrasts, settings.noise, store, asked.cache), asked.cluster)
     with staged_folder(out, provenance, overwrite) as folder:
-        written = fit_all(show_progress(models, "first level"), settings, contrasts, folder, store, asked.cache, asked.choices)
+        written = write_all(zip(models, fitted, strict=True), settings, contrasts, folder, store, asked.choices)
         provenance.inputs.update(written.sha256)
     store.clear()
-    return written
+    return written, sum(one.taken_up for one in fitted)
+
+
+def _fit(models: "list[RunModel]", fitting: "Fitting", cluster: str | None) -> "list[Fitted]":
+    """Fit every run, here or elsewhere."""
+    from analysis.run_fits import fit_runs
+    from protocols.cluster import open_workers
+
+    with open_workers(cluster) as workers:
+        fitted = dict(show_progress(fit_runs(models, fitting, workers), "first level", len(models)))
+    return [fitted[index] for index in range(len(models))]
 
 
 def _print_maps(written: "Written") -> None:

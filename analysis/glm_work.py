@@ -1,4 +1,4 @@
-"""The work of the verb `glm`: every run's model in, its files written as it is fitted, and a subject's maps once its last run is done."""
+"""The files of the verb `glm`: every run's model and its result in the store in, the run's files and each subject's maps out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,48 +7,45 @@ from typing import Any
 
 from analysis.derivatives import write_contrast, write_description, write_run_contrast
 from analysis.efficiency import describe_design
-from analysis.extract import extract_run
-from analysis.first_level import ModelSettings, RunModel, RunResult, SubjectMaps, combine_subject, model_run
+from analysis.first_level import ModelSettings, RunModel, RunResult, SubjectMaps, combine_subject
 from analysis.glm import weigh_columns
 from analysis.hrf_file import HrfChoices
 from analysis.lineage import Scan, write_chosen
 from analysis.map_contrasts import MapContrast
+from analysis.run_fits import Fitted
 from analysis.run_store import RunStore
 from protocols.config import config_values
-from protocols.provenance import hash_file
 from protocols.tables import write_tsv
 
 
 @dataclass
 class Written:
-    """What was written; by run or contrast: voxels left out, BOLD's sha256, worst VIF; and how many runs were taken up again."""
+    """What was written; by run or contrast: voxels left out, BOLD's sha256 and worst VIF."""
 
     maps: list[SubjectMaps] = field(default_factory=list)
     with_betas: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    taken_up: int = 0
     sha256: dict[str, str] = field(default_factory=dict)
     vif: dict[str, float] = field(default_factory=dict)
 
 
-def fit_all(
-    models: Iterable[RunModel],
+def write_all(
+    models: Iterable[tuple[RunModel, Fitted]],
     settings: ModelSettings,
     contrasts: Sequence[MapContrast],
     folder: Path,
     store: RunStore,
-    cache: Path | None,
     choices: HrfChoices | None = None,
 ) -> Written:
-    """Fit every run (models sorted by subject and hemisphere), write what it gives into `folder`, and combine each subject's runs."""
+    """Write what every run gave (sorted by subject and hemisphere) into `folder`, and combine each subject's runs."""
     write_description(folder, "voxdrive first level: responses per stimulus and contrasts", "analysis glm")
     written = Written()
     pending: list[RunResult] = []
-    for model in models:
+    for model, fitted in models:
         if pending and _belongs(pending[0].run) != _belongs(model.run):
             _combine(pending, settings, contrasts, folder, written)
             pending = []
-        result = _find_or_fit(model, settings, contrasts, store, cache, written)
+        result = store.read(model, fitted.sha256)
         _write_run(result, contrasts, _describe_model(model, settings, choices), folder)
         _write_designs(model, contrasts, folder, written)
         _note(result, written)
@@ -56,19 +53,6 @@ def fit_all(
     if pending:
         _combine(pending, settings, contrasts, folder, written)
     return written
-
-
-def _find_or_fit(
-    model: RunModel, settings: ModelSettings, contrasts: Sequence[MapContrast], store: RunStore, cache: Path | None, written: Written
-) -> RunResult:
-    if store.resumes:
-        finished = store.find(model, hash_file(model.run.bold))
-        if finished is not None:
-            written.taken_up += 1
-            return finished
-    result = model_run(model, extract_run(model.run, cache), contrasts, settings.noise)
-    store.keep(model, result)
-    return result
 
 
 def _write_run(result: RunResult, contrasts: Sequence[MapContrast], sidecar: dict[str, Any], folder: Path) -> None:

@@ -26,3 +26,7 @@ ShapeOption = Annotated[str, typer.Option(help="glover, spm, or another shape of
 HighPassOption = Annotated[float, typer.Option(help="Period of the slowest signal kept, in seconds.")]
 StdDvarsOption = Annotated[float, typer.Option(help="scrub: highest standardized DVARS of a volume that is kept.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Replace this command's files in OUT.")]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(help="Work elsewhere: local:N (N processes), tcp://host:port (a dask scheduler) or slurm.toml.", show_default=False),
+]

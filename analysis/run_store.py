@@ -7,6 +7,7 @@ code. It is written by rename, so that one that is there is whole.
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from analysis.images import Grid
 from analysis.map_contrasts import MapContrast
 from analysis.run_betas import RunBetas
 from protocols.config import config_values
+from protocols.errors import InputError
 from protocols.provenance import hash_file
 
 
@@ -36,10 +38,22 @@ class RunStore:
         """Return the store in `folder`, which need not be there."""
         return cls(folder, common, folder.is_dir())
 
-    def find(self, model: RunModel, sha256: str) -> RunResult | None:
-        """Return a run's result if an earlier command left it; `sha256` is that of the BOLD."""
+    def holds(self, model: RunModel, sha256: str) -> bool:
+        """Say whether a run's result is there; `sha256` is that of the BOLD."""
+        return self._path(model, sha256).is_file()
+
+    def read(self, model: RunModel, sha256: str) -> RunResult:
+        """Return a run's result.
+
+        Raises
+        ------
+        InputError
+            When it is not there, although the run was fitted.
+        """
         path = self._path(model, sha256)
-        return _read_result(path, model, sha256) if path.is_file() else None
+        if not path.is_file():
+            raise InputError(f"{path}: {model.run.stem} was fitted, but its result is not here; all computers must share this folder")
+        return _read_result(path, model, sha256)
 
     def keep(self, model: RunModel, result: RunResult) -> None:
         """Write a result, whose maps are in single precision, so that an interruption changes no digit."""
@@ -50,7 +64,7 @@ class RunStore:
             arrays |= {"betas": result.betas.effects, "beta_variances": result.betas.variances}
         for label, effect in result.contrasts.items():
             arrays |= {f"effect {label}": effect.effect, f"variance {label}": effect.variance, f"df {label}": np.array(effect.df)}
-        partial = path.with_name(f"{path.name}.partial")
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # a lost worker may still be at it
         with partial.open("wb") as stream:
             np.savez(stream, **arrays)
         partial.replace(path)

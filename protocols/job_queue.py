@@ -17,6 +17,11 @@ _OWN = {  # what each kind of queue knows beside the settings that all have, and
 _SHARED = ("cores", "memory", "interface", "local_directory", "log_directory", "python", "job_script_prologue", "job_directives_skip")
 _ONE_BY_ONE = ["--nthreads", "1"]  # the last one given counts: a process does one job at a time, as on one machine
 
+NO_DASHBOARD = {
+    "dashboard": False,
+    "dashboard_address": ":0",
+}  # any free port for the little that is left, or dask warns where 8787 is taken
+
 
 @config
 class JobQueue:
@@ -78,7 +83,7 @@ class JobQueue:
         known["worker_extra_args"] = [*self.worker_extra_args, *_ONE_BY_ONE]
         if self.job_extra_directives:
             known["job_extra_directives"] = self._list_directives()
-        return {**known, "scheduler_options": {"dashboard_address": self.dashboard}}
+        return {**known, "scheduler_options": {"dashboard_address": self.dashboard} if self.dashboard else NO_DASHBOARD}
 
     def _list_directives(self) -> list[str] | dict[str, str]:
         if self.kind != "htcondor":

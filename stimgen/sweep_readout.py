@@ -18,7 +18,7 @@ from stimgen.judge import Scorer
 from stimgen.predictors import measure_shares, order_layers
 from stimgen.sweep_targets import SweepTarget
 
-_ROI = "(target)"  # stands for the ROI of every folded target; none is asked for
+_ROI = "targets"  # stands for the ROI of every folded target; none is asked for
 _MOST_VALUES = 50_000_000  # of layers x images x targets, held at a time while depths are measured
 
 Members = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
@@ -81,9 +81,14 @@ def fold_targets(reading: Reading, targets: Sequence[SweepTarget]) -> Folded:
     slopes /= readout.feature_scale[:, None]
     size = reading.model.space.size
     plain = Readout(slopes, intercept - readout.feature_mean @ slopes, np.zeros(size, np.float32), np.ones(size, np.float32))
-    table = pd.DataFrame({"voxel_id": [one.target_id for one in targets], "subject": [one.subject for one in targets]})
+    table = pd.DataFrame({"voxel_id": [name_term(column) for column in range(len(targets))], "subject": [one.subject for one in targets]})
     model = EncodingModel(reading.model.space, plain, table.assign(roi=_ROI, cv_r=1.0, test_r=np.nan, noise_ceiling=np.nan), {})
     return Folded(Scorer(reading.name, model, respond(plain, reading.features), reading.features), known)
+
+
+def name_term(column: int) -> str:
+    """Return the name of a folded target, whatever its own id: a plus sign in it, or an ROI of its name, means nothing here."""
+    return f"target {column}"
 
 
 def respond(readout: Readout, features: Float[np.ndarray, "images features"]) -> Float[np.ndarray, "images targets"]:
@@ -119,9 +124,10 @@ def survey_targets(reading: Reading, targets: Sequence[SweepTarget], depth_share
         folded = fold_targets(reading, targets[start : start + at_once])
         if not np.isfinite(folded.scorer.pool).all():
             raise InputError(f"{reading.name}: the model predicts NaN or infinite responses to natural images; fit it again")
-        scale = folded.scorer.pool.std(axis=0)
-        z.append((folded.scorer.pool - folded.scorer.pool.mean(axis=0)) / np.where(scale > 0, scale, np.nan))
-        slopes = folded.scorer.model.readout.coefficients / np.where(scale > 0, scale, 1)
+        varies = np.ptp(folded.scorer.pool, axis=0) > 0  # the standard deviation of equal numbers is not always 0
+        scale = np.where(varies, folded.scorer.pool.std(axis=0), np.nan)
+        z.append((folded.scorer.pool - folded.scorer.pool.mean(axis=0)) / scale)
+        slopes = folded.scorer.model.readout.coefficients / np.where(varies, scale, 1)
         depth.append(_find_depths(reading, slopes, order, depth_share))
     return Survey(np.concatenate(z, axis=1), np.concatenate(depth), tuple(space.layers[number].name for number in order))
 

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from protocols.cluster import open_workers
+from protocols.cluster import open_workers, parse_cluster
 from protocols.config import config_values, read_config
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, describe_code, hash_input
@@ -62,6 +62,8 @@ def sweep(
     from stimgen.sweep_settings import SweepSettings, resolve_paths
 
     refuse_non_empty(out, overwrite)
+    if cluster is not None:
+        parse_cluster(cluster)  # before anything is computed
     how = resolve_paths(read_config(settings, SweepSettings) if settings else SweepSettings())
     wish = Wish(min_r, max_voxels, tuple(subject or ()), tuple(roi or ()), parcels, images, seed)
     natural = (pool or find_default_pool(cache_folder(cache))).resolve()

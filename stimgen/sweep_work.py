@@ -6,7 +6,8 @@ state; both lie in the sweep's work folder, which every worker must see. A proce
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from filelock import FileLock
 from jaxtyping import Float
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from protocols.tables import Columns, read_tsv, write_tsv
 from stimgen.backbone import choose_device
@@ -30,13 +32,14 @@ from stimgen.make import Job, Studio, prepare_climb
 from stimgen.order import TargetsFile, Wanted
 from stimgen.pool import NaturalPool
 from stimgen.sources import Sources
-from stimgen.sweep_readout import Folded, Reading, fold_targets
+from stimgen.sweep_readout import Folded, Reading, fold_targets, name_term
 from stimgen.sweep_settings import SweepSettings
 from stimgen.sweep_store import IMAGE_COLUMNS, write_shard
 from stimgen.sweep_targets import SweepTarget
 from stimgen.target import Target
 
 SCORE_COLUMNS: Columns = {name: kind for name, kind in IMAGE_COLUMNS.items() if name != "shard"}
+_TARGET = Target(voxel="sweep")  # what an order must name; goals say what is driven
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,22 @@ def make_batch(batch: SweepBatch) -> int:
     Whoever else is at the same batch, such as the process of a worker that was given up for lost, is waited for.
     """
     batch.place.work.mkdir(parents=True, exist_ok=True)
-    with FileLock(batch.place.work / f"{batch.name}.lock"):
+    with FileLock(batch.place.work / f"{batch.name}.lock"), _on_one_core():
         if not batch.scores.is_file():
             _climb(batch)
     return len(batch.images)
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Compute on one core: the last bits of a convolution depend on how many share it, and a sweep's images must not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache
@@ -134,7 +149,8 @@ def _climb(batch: SweepBatch) -> None:
     targets = list(dict.fromkeys(image.target for image in batch.images))
     folded = fold_targets(bench.maker, targets)
     workplace = Workplace(batch.place.work, batch.place.code)
-    climb = prepare_climb(_furnish(batch, folded, bench.pool, workplace), [_order_image(image) for image in batch.images])
+    jobs = [_order_image(image, name_term(targets.index(image.target))) for image in batch.images]
+    climb = prepare_climb(_furnish(batch.settings, folded, bench.pool, workplace), jobs)
     climbed = workplace.make(climb)
     pngs = [encode_png(image) for image in climbed.images.permute(0, 2, 3, 1).numpy()]
     partial = batch.shard.with_name(f"{batch.shard.name}.partial")
@@ -144,22 +160,15 @@ def _climb(batch: SweepBatch) -> None:
     workplace.forget(climb)
 
 
-def _furnish(batch: SweepBatch, folded: Folded, pool: NaturalPool, workplace: Workplace) -> Studio:
+def _furnish(settings: SweepSettings, folded: Folded, pool: NaturalPool, workplace: Workplace) -> Studio:
     """Return a studio that makes images by the batch's own targets alone."""
-    targets = tuple(_name_target(image.target) for image in batch.images)
-    settings = batch.settings
-    order = TargetsFile(targets=targets, size_px=settings.size_px, image=settings.image, ascent=settings.ascent)
+    order = TargetsFile(targets=(_TARGET,), size_px=settings.size_px, image=settings.image, ascent=settings.ascent)
     return Studio(order, [folded.scorer], (), pool, workplace)
 
 
-def _order_image(image: SweepImage) -> Job:
-    term = {image.target.target_id: 1.0}
-    wanted = Wanted(_name_target(image.target), Goal(image.target.target_id, factors=term, own=term), 1)
-    return Job(wanted, image.seed, image.start, image.source)
-
-
-def _name_target(target: SweepTarget) -> Target:
-    return Target(voxel=target.target_id, name="sweep")
+def _order_image(image: SweepImage, term: str) -> Job:
+    goal = Goal(image.target.target_id, factors={term: 1.0}, own={term: 1.0})
+    return Job(Wanted(_TARGET, goal, 1), image.seed, image.start, image.source)
 
 
 def _tabulate(batch: SweepBatch, bench: Bench, folded: Folded, pngs: Sequence[bytes]) -> pd.DataFrame:

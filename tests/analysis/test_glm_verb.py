@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import glm_work
+from analysis import run_fits
 from analysis.dataset import find_set
 from protocols.errors import InputError
 from protocols.provenance import Provenance, hash_file
@@ -94,7 +94,7 @@ def test_the_derivatives_pass_the_validator(fitted: Path) -> None:
 def test_an_interrupted_command_takes_up_the_runs_that_were_finished(
     bids: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, extract = [], glm_work.extract_run
+    read, extract = [], run_fits.extract_run
 
     def fail_at_third(run, cache):
         read.append(run.stem)
@@ -102,7 +102,7 @@ def test_an_interrupted_command_takes_up_the_runs_that_were_finished(
             raise KeyboardInterrupt
         return extract(run, cache)
 
-    monkeypatch.setattr(glm_work, "extract_run", fail_at_third)
+    monkeypatch.setattr(run_fits, "extract_run", fail_at_third)
     with pytest.raises(AssertionError):
         run_analysis("glm", bids, *OPTIONS, "--out", tmp_path / "glm")
     assert not (tmp_path / "glm").exists()
@@ -115,7 +115,7 @@ def test_an_interrupted_command_takes_up_the_runs_that_were_finished(
 
 
 def test_a_command_that_resumes_nothing_reads_each_bold_once(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glm_work, "hash_file", None)  # the sha256 comes from the reading itself
+    monkeypatch.setattr(run_fits, "hash_file", None)  # the sha256 comes from the reading itself
     monkeypatch.delenv("VOXDRIVE_CACHE", raising=False)
     run_analysis("glm", bids, *OPTIONS, "--out", tmp_path / "glm")
     bold = bids / "derivatives" / "fmriprep" / RUNS[3].folder / f"{RUNS[3].stem}_desc-preproc_bold.nii.gz"
@@ -123,7 +123,7 @@ def test_a_command_that_resumes_nothing_reads_each_bold_once(bids: Path, tmp_pat
 
 
 def test_what_was_finished_with_other_settings_is_not_taken_up(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    extract, calls = glm_work.extract_run, []
+    extract, calls = run_fits.extract_run, []
 
     def fail_at_second(run, cache):
         calls.append(run)
@@ -131,7 +131,7 @@ def test_what_was_finished_with_other_settings_is_not_taken_up(bids: Path, tmp_p
             raise KeyboardInterrupt
         return extract(run, cache)
 
-    monkeypatch.setattr(glm_work, "extract_run", fail_at_second)
+    monkeypatch.setattr(run_fits, "extract_run", fail_at_second)
     with pytest.raises(AssertionError):
         run_analysis("glm", bids, *OPTIONS, "--out", tmp_path / "glm")
     assert "earlier command" not in run_analysis("glm", bids, *OPTIONS, "--noise", "ols", "--out", tmp_path / "glm")
@@ -244,7 +244,7 @@ def test_all_problems_of_all_runs_are_told_before_any_work(bids: Path, tmp_path:
     break_events(bids, "onset\tduration\ttrial_type\n999\t1\ta\n")
     other = bids / RUNS[3].folder / f"{RUNS[3].stem}_events.tsv"
     other.write_text("onset\tduration\ttrial_type\n6\t0\ta\n")
-    monkeypatch.setattr(glm_work, "extract_run", None)
+    monkeypatch.setattr(run_fits, "extract_run", None)
     with pytest.raises(InputError) as refused:
         run_analysis("glm", bids, *OPTIONS, "--out", tmp_path / "glm")
     assert "beyond the last volume" in str(refused.value)

@@ -12,6 +12,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import PydanticUndefined
 
 from protocols import events, responses, roi_table, stimulus_set, trials
+from protocols.job_queue import JobQueue
 from protocols.probe import Probe
 from protocols.protocol import Contrast, Exclusions, Protocol, Screen, Trigger
 from protocols.provenance import Provenance
@@ -57,6 +58,7 @@ TABLES = {
     "Responses folder": {**responses.TRIAL_COLUMNS, **responses.VOXEL_COLUMNS, **responses.IMAGE_COLUMNS},
     "Natural pool": {**responses.IMAGE_COLUMNS, **read_columns("stimgen/pool.py", "COLUMNS")},
     "EncodingModel": read_columns("stimgen/encoding_model.py", "VOXEL_COLUMNS"),
+    "Sweep": {**read_columns("stimgen/sweep_store.py", "TARGET_COLUMNS"), **read_columns("stimgen/sweep_store.py", "IMAGE_COLUMNS")},
     "First level": read_columns("analysis/run_betas.py", "COLUMNS"),
     "Quality": {**read_columns("analysis/qc_runs.py", "RUN_COLUMNS"), **read_columns("analysis/qc_runs.py", "ROI_COLUMNS")},
     "Label permutation": read_columns("analysis/permute_runs.py", "COLUMNS"),
@@ -90,7 +92,7 @@ def list_settings():
         Contrast: "Protocol",
         Exclusions: "Protocol",
     }
-    for settings, section in {**sections, RunPlan: "TrialList"}.items():
+    for settings, section in {**sections, RunPlan: "TrialList", JobQueue: "Cluster file"}.items():
         for field in dataclasses.fields(settings):
             if not is_table_of_settings(field):
                 yield pytest.param(section, settings, field.name, id=f"{settings.__name__}.{field.name}")
@@ -201,6 +203,7 @@ def test_the_page_covers_every_noun():
         "Fit settings",
         "EncodingModel",
         "Targets file",
+        "Sweep",
         "Feature cache",
         "Preprocessed scans",
         "First level",
@@ -211,6 +214,7 @@ def test_the_page_covers_every_noun():
         "Label permutation",
         "Group result",
         "Subjects and prediction",
+        "Cluster file",
         "ROI peaks",
     ]
     assert list(SECTIONS) == nouns
