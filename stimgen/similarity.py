@@ -70,7 +70,7 @@ class Nearest:
 
     def tabulate(self) -> pd.DataFrame:
         """Return the columns `nearest_roi nearest_roi_r own_roi_r`."""
-        return pd.DataFrame({"nearest_roi": np.array(self.roi, dtype=object), "nearest_roi_r": self.r, "own_roi_r": self.own_r})
+        return pd.DataFrame({"nearest_roi": pd.Series(np.array(self.roi, dtype=object), dtype=object), "nearest_roi_r": self.r, "own_roi_r": self.own_r})
 
 
 def find_nearest(profiles: Float[np.ndarray, "voxels columns"], rois: Sequence[str], subjects: Sequence[str] = ()) -> Nearest:
