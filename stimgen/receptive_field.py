@@ -10,8 +10,9 @@ over natural images, which needs no image made for the voxel. Layers are added u
 between places is interpolated. Gradients back to the pixels, or covering parts of the image, do not find planted receptive fields
 (`tests/benchmarks/bench_maps.py`): an image that was climbed drives through whatever its network passes on, also from far away.
 
-The center is the centroid of what lies above half of the map's maximum; the size is the standard deviation of the Gaussian whose area
-above half of its maximum is the map's. It cannot be finer than the layers' grids.
+The center is the centroid of what lies above half of the map's height over its background, the median place; the size is the standard
+deviation of the Gaussian whose area above half of its height is the map's. Neither is finer than the layers' grids: where a layer of 3 x 3
+places carries a voxel, its center is drawn towards the image's middle, and its size is an upper bound.
 """
 
 import math
@@ -54,13 +55,14 @@ def map_readout(
 
 
 def locate_field(carried: Float[np.ndarray, "side side"]) -> ReceptiveField | None:
-    """Return the receptive field that a map shows, None where no place carries anything."""
-    side, most = len(carried), float(carried.max())
-    if not most > 0:
+    """Return the receptive field that a map shows, None where no place carries more than the background."""
+    side, most, background = len(carried), float(carried.max()), float(np.median(carried))
+    if not most > max(background, 0.0):
         return None
-    above = np.clip(carried - most / 2, 0, None)
+    half = (most + background) / 2
+    above = np.clip(carried - half, 0, None)
     places = (np.arange(side) + 0.5) / side
-    area = float((carried >= most / 2).mean())
+    area = float((carried >= half).mean())
     sd = math.sqrt(area / (2 * math.pi * math.log(2)))  # a Gaussian is above half of its maximum on 2 pi ln 2 sd^2
     return ReceptiveField(float(above.sum(axis=0) @ places / above.sum()), float(above.sum(axis=1) @ places / above.sum()), sd)
 

@@ -31,16 +31,15 @@ def profile_readouts(predicted: Float[np.ndarray, "images voxels"]) -> Float[np.
 def profile_images(
     predicted: Float[np.ndarray, "made voxels"], natural: Float[np.ndarray, "images voxels"], voxel_of_image: npt.NDArray[np.int64]
 ) -> Float[np.ndarray, "targets voxels"]:
-    """Return for each target the profile of its images over all voxels of the model, the mean over its images, centered and of norm 1.
+    """Return for each target the profile of its images over voxels, all its images together, centered and of norm 1.
 
     `predicted` are the responses to the made images; `voxel_of_image` says which target each belongs to, counted from 0.
     """
     scale = natural.std(axis=0)
     z = (predicted - natural.mean(axis=0)) / np.where(scale > _SMALLEST, scale, np.inf)
-    count = np.bincount(voxel_of_image)
-    mean = np.zeros((len(count), z.shape[1]))
-    np.add.at(mean, voxel_of_image, z)
-    return _normalize(mean / count[:, None])
+    total = np.zeros((int(voxel_of_image.max()) + 1, z.shape[1]))
+    np.add.at(total, voxel_of_image, z)
+    return _normalize(total)
 
 
 def _normalize(profiles: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
@@ -70,7 +69,9 @@ class Nearest:
 
     def tabulate(self) -> pd.DataFrame:
         """Return the columns `nearest_roi nearest_roi_r own_roi_r`."""
-        return pd.DataFrame({"nearest_roi": pd.Series(np.array(self.roi, dtype=object), dtype=object), "nearest_roi_r": self.r, "own_roi_r": self.own_r})
+        return pd.DataFrame(
+            {"nearest_roi": pd.Series(np.array(self.roi, dtype=object), dtype=object), "nearest_roi_r": self.r, "own_roi_r": self.own_r}
+        )
 
 
 def find_nearest(profiles: Float[np.ndarray, "voxels columns"], rois: Sequence[str], subjects: Sequence[str] = ()) -> Nearest:

@@ -143,12 +143,13 @@ def _write(study: "Study", choices: Any, spaces: "dict[str, Space]", folder: Pat
     draw_similarity(study.table, study.relations, choices.method, title, folder / "similarity.png")
     if spaces:
         shown = [name for name in study.table.columns if name not in ("voxel_id", *PLACES)]
-        write_maps(study.table[shown].dropna(axis="columns", how="all"), spaces, folder / "maps")
+        table = study.table[shown].dropna(axis="columns", how="all").assign(cluster=study.table["cluster"].astype(str))  # a label
+        write_maps(table, spaces, folder / "maps")
 
 
 def _print_rois(study: "Study") -> None:
     """Print how alike the voxels of each ROI are, and how many are nearest to their own ROI."""
-    table = Table(title="voxels nearest to their own ROI, the voxel itself left out (similarity.json has more)")
+    table = Table(title="how many voxels are nearest to their own ROI")
     for heading in ("ROI", "voxels", "nearest to their own", "r with its mean", "clusters"):
         table.add_column(heading, justify="left" if heading == "ROI" else "right")
     for roi, rows in study.table.groupby("roi", sort=False):

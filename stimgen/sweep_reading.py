@@ -51,7 +51,7 @@ def find_rows(store: SweepStore, model: EncodingModel, model_sha256: str) -> npt
     InputError
         When the sweep is another model's or of parcels, or a target is no voxel of the model.
     """
-    made_with = store.card.get("model", {})
+    made_with = store.card.get("model") or {}
     if made_with.get("sha256", model_sha256) != model_sha256:
         raise InputError(f"{store.folder}: was made with another model ({made_with.get('name', 'n/a')}); give the one it was made with")
     if store.card.get("parcels"):

@@ -45,9 +45,7 @@ def lay_out(profiles: Float[np.ndarray, "voxels columns"], method: Method, seed:
     from sklearn.manifold import TSNE
 
     count = min(_COMPONENTS, *profiles.shape)
-    scores = PCA(count, random_state=seed, svd_solver="covariance_eigh" if profiles.shape[1] < len(profiles) else "full").fit_transform(
-        profiles
-    )
+    scores = PCA(count, random_state=seed).fit_transform(profiles)
     scores = np.pad(scores, ((0, 0), (0, max(0, 2 - count))))
     if method == "pca":
         return scores[:, :2]
@@ -57,24 +55,35 @@ def lay_out(profiles: Float[np.ndarray, "voxels columns"], method: Method, seed:
 
 
 def find_clusters(profiles: Float[np.ndarray, "voxels columns"], count: int | None, seed: int) -> Clusters:
-    """Cluster voxels by k-means; with `count` None, into as many clusters as have the highest mean silhouette, from 2 on."""
-    from sklearn.cluster import KMeans
-    from sklearn.metrics import silhouette_samples, silhouette_score
+    """Cluster voxels by k-means; with `count` None, into as many clusters as have the highest mean silhouette, from 2 on.
 
-    most = len(profiles) - 1
-    counts = [count] if count is not None else range(2, min(MOST_CLUSTERS, most) + 1)
-    sample = min(len(profiles), _MOST_COMPARED)
+    Where voxels are too much alike to be told apart, they are one cluster.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_samples
+
+    counts = [count] if count is not None else range(2, min(MOST_CLUSTERS, len(profiles) - 1) + 1)
     found: dict[int, npt.NDArray[np.int64]] = {}
     tried: dict[int, float] = {}
     for one in counts:
         numbers = KMeans(one, n_init=_BEGINNINGS, random_state=seed).fit_predict(profiles).astype(np.int64)
-        if 1 < len(np.unique(numbers)) <= most:
-            score = silhouette_score(profiles, numbers, metric="cosine", sample_size=sample, random_state=seed)
-            found[one], tried[one] = numbers, float(score)
-        elif count is not None:
-            return Clusters(_rank(numbers), {}, np.full(len(profiles), np.nan))
+        score = _score(profiles, numbers, seed)
+        if score is not None:
+            found[one], tried[one] = numbers, score
+    if not tried:
+        return Clusters(np.ones(len(profiles), dtype=np.int64), {}, np.full(len(profiles), np.nan))
     best = max(tried, key=lambda one: tried[one])
     return Clusters(_rank(found[best]), tried, silhouette_samples(profiles, found[best], metric="cosine"))
+
+
+def _score(profiles: Float[np.ndarray, "voxels columns"], numbers: npt.NDArray[np.int64], seed: int) -> float | None:
+    """Return the mean silhouette, of some voxels where there are many; None where it is not defined: one cluster, or one per voxel."""
+    from sklearn.metrics import silhouette_score
+
+    drawn = np.random.default_rng(seed).permutation(len(profiles))[:_MOST_COMPARED]
+    if not 1 < len(np.unique(numbers[drawn])) < len(drawn):
+        return None
+    return float(silhouette_score(profiles[drawn], numbers[drawn], metric="cosine"))
 
 
 def _rank(numbers: npt.NDArray[np.int64]) -> Int[np.ndarray, " voxels"]:

@@ -124,6 +124,11 @@ def test_a_layout_keeps_rois_apart_and_is_the_same_again(method):
     assert np.array_equal(placed, lay_out(profiles, method, seed=1))
 
 
+def test_voxels_that_are_all_alike_are_one_cluster():
+    clusters = find_clusters(np.zeros((5, 4)), 1, seed=1)
+    assert (clusters.numbers.tolist(), clusters.tried) == ([1] * 5, {})
+
+
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_three_voxels_are_enough_for_a_layout(method):
     profiles = profile_readouts(plant_profiles()[:, [0, 8, 14]])

@@ -156,6 +156,7 @@ def test_the_sweeps_drive_and_every_number_are_mapped(planted, compared):
     places = table[["i", "j", "k"]].to_numpy(dtype=int)
     assert volume[tuple(places.T)] == pytest.approx(table["sweep_predicted"].to_numpy(), abs=1e-3)
     clusters = np.asarray(nibabel.load(out / "maps" / "sub-01_cluster.nii.gz").dataobj)
+    assert clusters.dtype == np.int16
     assert clusters[tuple(places.T)].tolist() == table["cluster"].tolist()
 
 
