@@ -11,8 +11,8 @@ between places is interpolated. Gradients back to the pixels, or covering parts 
 (`tests/benchmarks/bench_maps.py`): an image that was climbed drives through whatever its network passes on, also from far away.
 
 The center is the centroid of what lies above half of the map's height over its background, the median place; the size is the standard
-deviation of the Gaussian whose area above half of its height is the map's. Neither is finer than the layers' grids: where a layer of 3 x 3
-places carries a voxel, its center is drawn towards the image's middle, and its size is an upper bound.
+deviation of the Gaussian whose area above half of its height is the map's. Neither is finer than the grids of the layers that carry the
+voxel: of late layers, read at 3 x 3 places, centers are rough, and sizes are upper bounds.
 """
 
 import math
