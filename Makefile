@@ -87,9 +87,10 @@ bench-inference: $(READY)
 bench-speed: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_speed $(if $(VWAM),--vwam $(VWAM))
 
-# Images for 2,000 planted voxels: images a minute, cost of an image by number of voxels, other ways; alone on the machine
+# Images for 2,000 planted voxels (images a minute, cost of an image), planted receptive fields and ROIs recovered from a sweep, the page of a cortex
 bench-sweep: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_sweep
+	$(BIN)/python -m tests.benchmarks.bench_maps
 
 system:
 	@sh .ci/system

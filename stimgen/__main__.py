@@ -14,6 +14,7 @@ from stimgen import (
     pool_verb,
     predict_verb,
     reproduce_verb,
+    similarity_verb,
     sweep_verb,
     view_verb,
 )
@@ -35,6 +36,7 @@ app.command("check")(check_verb.check)
 app.command("reproduce")(reproduce_verb.reproduce)
 app.command("merge")(merge_verbs.merge)
 app.command("select")(merge_verbs.select)
+app.command("similarity")(similarity_verb.similarity)
 app.command("view")(view_verb.view)
 app.add_typer(import_verbs.import_app, name="import")
 

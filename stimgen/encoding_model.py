@@ -49,6 +49,10 @@ class Readout:
         predicted: npt.NDArray[np.float32] = ((features - self.feature_mean) / self.feature_scale) @ self.coefficients + self.intercept
         return predicted
 
+    def select(self, voxels: npt.NDArray[np.int64]) -> "Readout":
+        """Return the readout of some voxels, by their columns."""
+        return Readout(self.coefficients[:, voxels], self.intercept[voxels], self.feature_mean, self.feature_scale)
+
 
 @dataclass(frozen=True)
 class EncodingModel:
