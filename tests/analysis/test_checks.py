@@ -41,7 +41,7 @@ def make_stimuli(rows: pd.DataFrame) -> pd.DataFrame:
 
 def make_quality(rows: pd.DataFrame) -> pd.DataFrame:
     runs = rows.drop_duplicates(["subject", "session", "run"])[["subject", "session", "run"]].reset_index(drop=True)
-    return runs.assign(task_motion_r2=0.1, task_motion_chance=0.15, lag_volumes=0.1)
+    return runs.assign(tr_s=2.0, task_motion_r2=0.1, task_motion_chance=0.15, lag_volumes=0.1)
 
 
 def find_run(rows: pd.DataFrame, subject: str, run: int) -> pd.Series:
