@@ -18,7 +18,7 @@ FLAGS: Mapping[str, str] = {
     EVENTS: "a run's responses have nothing to do with the subject's other runs: events of another run, or another run's BOLD",
     SUBJECT: "a run fits another subject's runs better than its own subject's: files of two people were swapped",
     REGION: "a region responds like another region of all other subjects: masks were swapped, or one has another's name",
-    UNLIKE: "a region of one person has nothing in common with the same region of all others: a mask in the wrong place, or signal lost there",
+    UNLIKE: "one person's region has nothing in common with the same region of all others: a mask in the wrong place, or lost signal",
     DUPLICATE: "two runs have the same responses: one is a copy of the other",
     DROPPED: "a subject has fewer runs than the others, or than were planned",
     UNSEEN: "images of the set were not shown, or not to everybody",

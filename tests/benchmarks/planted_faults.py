@@ -207,7 +207,7 @@ def _swap_masks(bids: Path, subject: str, one: str, other: str) -> None:
 
 def _misplace_mask(bids: Path, subject: str, roi: str) -> None:
     """Move a region's mask to as many brain voxels that are in no region."""
-    regions = [path for path in (bids / "derivatives" / "rois" / f"sub-{subject}" / "anat").glob("*_mask.nii.gz")]
+    regions = (bids / "derivatives" / "rois" / f"sub-{subject}" / "anat").glob("*_mask.nii.gz")
     taken = np.any([nibabel.load(path).get_fdata() > 0 for path in regions], axis=0)
     brain = nibabel.load(next(_func(bids, (subject, 1)).glob("*_desc-brain_mask.nii.gz")))
     free = np.argwhere((brain.get_fdata() > 0) & ~taken)
