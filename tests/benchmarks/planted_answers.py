@@ -102,6 +102,11 @@ class Base:
         return self.folder / "roi_validation.json"
 
     @property
+    def unlocked(self) -> Path:
+        """The same without a lock beside it."""
+        return self.folder / "unlocked.json"
+
+    @property
     def mapless(self) -> Path:
         """The same without contrasts, for `glm`: no claim rests on its maps, and writing them takes longest."""
         return self.folder / "mapless.json"
@@ -146,6 +151,7 @@ def make_base(folder: Path, size: Size) -> Base:
     fixed = {"conditions": ("target", "natural"), "contrasts": contrasts, "timing": timing, "screen": screen}
     protocol = dataclasses.replace(written, **fixed)
     protocol.write(base.protocol)
+    protocol.write(base.unlocked)
     dataclasses.replace(protocol, contrasts=()).write(base.mapless)
     run_analysis("lock", base.protocol, "--set", base.stimuli)
     return base
@@ -191,13 +197,13 @@ def draw_people(base: Base, truth: Truth, seed: int, spread: Spread) -> list[np.
     return people
 
 
-def analyze(base: Base, bids: Path, out: Path, labeled: Path | None = None, page: bool = True) -> Answer:
+def analyze(base: Base, bids: Path, out: Path, page: bool = True, labeled: Path | None = None, locked: bool = True) -> Answer:
     """Take a BIDS folder to the report (without `page`: to its sentences); `labeled` is another set for `rois`."""
     run_analysis("glm", bids, "--protocol", base.mapless, "--set", base.stimuli, "--out", out / "glm")
     with mock.patch("analysis.qc_report._draw", return_value={"design_png": "", "motion_png": ""}):  # which takes longest
         run_analysis("qc", bids, "--task", Protocol.read(base.protocol).task, "--out", out / "qc")
     run_analysis("rois", bids, "--betas", out / "glm", "--set", labeled or base.stimuli, "--out", out / "rois")
-    known = ("--protocol", base.protocol, "--qc", out / "qc", "--set", base.stimuli)
+    known = ("--protocol", base.protocol if locked else base.unlocked, "--qc", out / "qc", "--set", base.stimuli)
     run_analysis("group", out / "rois", *known, "--out", out / "group")
     if page:
         run_analysis("report", out / "group")

@@ -23,12 +23,21 @@ _FMRIPREP = Path("derivatives") / "fmriprep"
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, the flag that must be raised, and where; `spoil` changes a BIDS folder in place."""
+    """What goes wrong, the flag that must be raised, and where; `spoil` changes a BIDS folder in place.
+
+    Where a command refuses the files, so that no flag is needed, `flag` is REFUSED and `place` part of the reason. `mislabeled`: the ROI
+    table is made with a set whose labels are wrong; `locked`: the plan was locked.
+    """
 
     name: str
     flag: str
     place: str
     spoil: Callable[[Path], None]
+    mislabeled: bool = False
+    locked: bool = True
+
+
+REFUSED = "refused"
 
 
 def list_faults() -> list[Fault]:
@@ -49,6 +58,11 @@ def list_faults() -> list[Fault]:
         Fault("constant BOLD in a region", flags.FLAT, "sub-02_ses-01_run-01", lambda bids: _empty_region(bids, ("02", 1), "LO")),
         Fault("wrong TR in a sidecar", flags.TIME, "sub-04_ses-01_run-02", lambda bids: _change_tr(bids, ("04", 2), 1.1)),
         Fault("image not shown to a subject", flags.UNSEEN, "sub-04", lambda bids: _hide_image(bids, "04", "targetLO1")),
+        Fault("mislabeled set, no lock", flags.LABELS, "targetEBA0", lambda _: None, mislabeled=True, locked=False),
+        Fault("mislabeled set", REFUSED, "it was locked as target for EBA", lambda _: None, mislabeled=True),
+        Fault(
+            "exactly constant BOLD", REFUSED, "LO LR has no voxel that was modelled", lambda bids: _empty_region(bids, ("02", 1), "LO", 0)
+        ),
     ]
 
 
@@ -186,9 +200,9 @@ def _list_masks(bids: Path, subject: str, roi: str) -> list[Path]:
     return sorted((bids / "derivatives" / "rois" / f"sub-{subject}" / "anat").glob(f"*_label-{roi}_mask.nii.gz"))
 
 
-def _empty_region(bids: Path, who: Who, roi: str) -> None:
+def _empty_region(bids: Path, who: Who, roi: str, rounding: float = 1e-3) -> None:
     inside = np.any([nibabel.load(path).get_fdata() > 0 for path in _list_masks(bids, who[0], roi)], axis=0)
-    _change_bold(bids, who, lambda values: np.where(inside[..., None], 1000 + 1e-3 * (np.arange(values.shape[3]) % 2), values))
+    _change_bold(bids, who, lambda values: np.where(inside[..., None], 1000 + rounding * (np.arange(values.shape[3]) % 2), values))
 
 
 def _cut_brain(bids: Path, who: Who) -> None:
