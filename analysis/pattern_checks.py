@@ -90,7 +90,7 @@ def check_regions(runs: Runs) -> Iterator[Flag]:
         return
     means = np.stack([average(runs.responses[runs.of_subject(subject)]) for subject in subjects])
     rests = [average(np.delete(means, place, axis=0)) for place in range(len(subjects))]
-    swapped = []
+    swapped: list[Flag] = []
     for place, subject in enumerate(subjects):
         rest = rests[place]
         rois = np.flatnonzero(~(np.isnan(means[place]).all(axis=1) | np.isnan(rest).all(axis=1)))

@@ -147,11 +147,17 @@ def test_two_runs_that_fit_each_others_subject_are_found_where_neither_alone_is(
 
 
 def test_a_run_that_is_noisier_than_the_others_is_not_taken_for_another() -> None:
-    for seed in range(10):
+    for seed in range(5):
         rng = np.random.default_rng([10, seed])
         rows = draw_study(rng, subjects=3)
-        noise = np.where(find_run(rows, "02", 3), 0.9, 0.0) * rng.standard_normal(len(rows))
-        assert check_table(RoiTable(rows.assign(response_psc=rows["response_psc"] + noise)), Known()) == [], seed
+        noise = np.where(find_run(rows, "02", 3), 2.5, 0.0) * rng.standard_normal(len(rows))
+        found = check_table(RoiTable(rows.assign(response_psc=rows["response_psc"] + noise)), Known())
+        assert flags.EVENTS not in [one.name for one in found], seed
+
+
+def test_a_copied_run_does_not_make_the_others_look_wrong() -> None:
+    rows = draw_study(np.random.default_rng(11), noise_sd=1.5)
+    assert {one.name for one in check_table(RoiTable(copy_run(rows)), Known())} == {flags.DUPLICATE}
 
 
 def test_runs_that_were_planned_and_images_that_nobody_saw_are_missed() -> None:
