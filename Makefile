@@ -77,11 +77,13 @@ bench-glm: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_permute_labels
 	$(BIN)/python -m tests.benchmarks.bench_roi_ceilings
 
-# False positives, coverage and power of the inference beside the usual tests: a quarter of an hour on one core
+# False positives, coverage and power of the inference beside the usual tests: a quarter of an hour on one core; then whether reports of planted people
+# are true, and whether faults in their files are found: a quarter of an hour more
 bench-inference: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_inference
 	$(BIN)/python -m tests.benchmarks.bench_claims
 	$(BIN)/python -m tests.benchmarks.bench_report
+	$(BIN)/python -m tests.benchmarks.bench_answers --faults
 
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)

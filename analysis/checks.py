@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.flags import DROPPED, FLAGS, FLAT, LABELS, MASK, MOTION, SHIFT, UNSEEN, Flag, Runs, name_run
+from analysis.flags import DROPPED, FLAGS, FLAT, LABELS, MASK, MOTION, SHIFT, TIME, UNSEEN, Flag, Runs, name_run
 from analysis.pattern_checks import check_duplicates, check_patterns, check_regions, check_scales
 from protocols.roi_table import RoiTable
 
 _VOXELS = 0.25  # share of an ROI's voxels by which runs of a subject may differ
 _LAG = 0.6  # volumes
+_FLAT = 0.02  # of the spread over images that the region has in the subject's other runs
+_TIME = 0.001  # share of the repetition time
 _MOTION = 2.0  # times what chance explains of the motion
 
 
@@ -54,6 +56,7 @@ def check_table(table: RoiTable, known: Known) -> list[Flag]:
         *(_check_labels(table, known.stimuli) if known.stimuli is not None else ()),
         *(_check_motion(known.quality) if known.quality is not None else ()),
         *(_check_timing(known.quality) if known.quality is not None else ()),
+        *(_check_times(known.quality) if known.quality is not None else ()),
     ]
     order = list(FLAGS)
     return sorted(found, key=lambda flag: order.index(flag.name))
@@ -84,11 +87,18 @@ def _check_images(runs: Runs, stimuli: pd.DataFrame | None) -> Iterator[Flag]:
 
 
 def _check_flat(runs: Runs) -> Iterator[Flag]:
-    for name, responses in zip(runs.names, runs.responses, strict=True):
-        for roi, values in zip(runs.rois, responses, strict=True):
-            shown = values[~np.isnan(values)]
-            if len(shown) > 1 and np.ptp(shown) == 0:
-                yield Flag(FLAT, f"{name} {roi}", f"{shown[0]:.2f} % for each of {len(shown)} images")
+    """Compare the range of a region's responses with that in the subject's other runs: even noise alone spreads single responses alike."""
+    shown = ~np.isnan(runs.responses)
+    counts = shown.sum(axis=2)
+    high, low = np.where(shown, runs.responses, -np.inf).max(axis=2), np.where(shown, runs.responses, np.inf).min(axis=2)
+    ranges = np.where(counts > 1, high - low, np.nan)
+    for run, place in np.argwhere(counts > 1):
+        others = ranges[runs.others(int(run)), place]
+        others = others[~np.isnan(others)]
+        usual = float(np.median(others)) if len(others) else 0.0
+        if ranges[run, place] <= _FLAT * usual:
+            found = f"{counts[run, place]} images from {low[run, place]:.2f} to {high[run, place]:.2f} %"
+            yield Flag(FLAT, f"{runs.names[run]} {runs.rois[place]}", found)
 
 
 def _check_voxels(runs: Runs) -> Iterator[Flag]:
@@ -131,3 +141,11 @@ def _check_timing(quality: pd.DataFrame) -> Iterator[Flag]:
             if abs(lags[place] - usual) > _LAG:
                 found = f"responses {lags[place]:.1f} volumes late, {usual:.1f} in the other runs"
                 yield Flag(SHIFT, name_run(row["subject"], row["session"], row["run"]), found)
+
+
+def _check_times(quality: pd.DataFrame) -> Iterator[Flag]:
+    """Compare each run's repetition time with the median of all runs."""
+    usual = float(quality["tr_s"].median())
+    for row in quality.to_dict("records"):
+        if abs(row["tr_s"] - usual) > _TIME * usual:
+            yield Flag(TIME, name_run(row["subject"], row["session"], row["run"]), f"{row['tr_s']:g} s, mostly {usual:g} s")

@@ -10,13 +10,15 @@ from jaxtyping import Float
 from protocols.roi_table import BOTH, RoiTable
 from protocols.tables import Columns
 
-EVENTS, SUBJECT, REGION, DUPLICATE = "run_disagrees", "subject_swapped", "region_swapped", "run_duplicated"
+EVENTS, SUBJECT, REGION, UNLIKE = "run_disagrees", "subject_swapped", "region_swapped", "region_unlike"
+DUPLICATE, TIME = "run_duplicated", "repetition_time_differs"
 DROPPED, UNSEEN, SCALE, MASK = "run_missing", "images_missing", "scale_differs", "voxels_differ"
 LABELS, MOTION, FLAT, SHIFT = "labels_differ", "motion_follows_task", "response_flat", "timing_shifted"
 FLAGS: Mapping[str, str] = {
     EVENTS: "a run's responses have nothing to do with the subject's other runs: events of another run, or another run's BOLD",
     SUBJECT: "a run fits another subject's runs better than its own subject's: files of two people were swapped",
     REGION: "a region responds like another region of all other subjects: masks were swapped, or one has another's name",
+    UNLIKE: "one person's region has nothing in common with the same region of all others: a mask in the wrong place, or lost signal",
     DUPLICATE: "two runs have the same responses: one is a copy of the other",
     DROPPED: "a subject has fewer runs than the others, or than were planned",
     UNSEEN: "images of the set were not shown, or not to everybody",
@@ -24,7 +26,8 @@ FLAGS: Mapping[str, str] = {
     MASK: "a region has another number of voxels in some runs of a subject: another mask, or a brain that is cut off",
     LABELS: "an image has another condition or target in the ROI table than in the stimulus set",
     MOTION: "the head moved with the task",
-    FLAT: "a region responds equally to everything in a run: an empty or constant BOLD",
+    FLAT: "a region responds to nothing, or equally to everything, in a run: an empty or constant BOLD",
+    TIME: "a run has another repetition time than the others: a wrong header or sidecar, or another sequence",
     SHIFT: "a run responds earlier or later than the subject's other runs: events or volumes are off by a volume",
 }
 

@@ -30,6 +30,7 @@ RUN_COLUMNS: Columns = {
     "session": "optional text",
     "run": "integer",
     "hemisphere": "optional text",
+    "tr_s": "number",
     "volumes": "integer",
     "volumes_left_out": "integer",
     "regressors": "integer",
@@ -146,6 +147,7 @@ def assess_run(planned: PlannedQc, regions: Sequence[Region], settings: QcSettin
     ]
     row = {
         **_name(planned.run),
+        "tr_s": planned.run.tr_s,
         "volumes": len(planned.kept),
         "volumes_left_out": int((~planned.kept).sum()),
         "regressors": design.matrix.shape[1],

@@ -41,7 +41,7 @@ def make_stimuli(rows: pd.DataFrame) -> pd.DataFrame:
 
 def make_quality(rows: pd.DataFrame) -> pd.DataFrame:
     runs = rows.drop_duplicates(["subject", "session", "run"])[["subject", "session", "run"]].reset_index(drop=True)
-    return runs.assign(task_motion_r2=0.1, task_motion_chance=0.15, lag_volumes=0.1)
+    return runs.assign(tr_s=2.0, task_motion_r2=0.1, task_motion_chance=0.15, lag_volumes=0.1)
 
 
 def find_run(rows: pd.DataFrame, subject: str, run: int) -> pd.Series:
@@ -74,6 +74,11 @@ def cell(rows: pd.DataFrame, subject: str, run: int, roi: str) -> pd.Series:
     return find_run(rows, subject, run) & (rows["roi"] == roi)
 
 
+def forget(rows: pd.DataFrame, rng: np.random.Generator, chosen: pd.Series) -> pd.DataFrame:
+    """Replace responses by noise alone."""
+    return rows.assign(response_psc=rows["response_psc"].where(~chosen, 0.6 * rng.standard_normal(len(rows))))
+
+
 Fault = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
 FAULTS: dict[str, tuple[Fault, str]] = {
     flags.EVENTS: (shuffle_events, "sub-02_ses-01_run-03"),
@@ -82,6 +87,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         lambda t, _: swap(t, (t["subject"] == "03") & (t["roi"] == "FFA"), (t["subject"] == "03") & (t["roi"] == "EBA")),
         "sub-03 EBA",
     ),
+    flags.UNLIKE: (lambda t, rng: forget(t, rng, (t["subject"] == "03") & (t["roi"] == "FFA")), "sub-03 FFA"),
     flags.DUPLICATE: (lambda t, _: copy_run(t), "sub-03_ses-01_run-04"),
     flags.DROPPED: (lambda t, _: t[~find_run(t, "02", 4)], "sub-02"),
     flags.UNSEEN: (lambda t, _: t[(t["subject"] != "04") | (t["stim_id"] != "targetLO1")], "sub-04"),
@@ -116,6 +122,42 @@ def test_motion_that_follows_the_task_raises_its_flag() -> None:
     assert check_table(RoiTable(rows), Known(quality=quality)) == [
         Flag(flags.MOTION, "sub-02_ses-01_run-02", "R2 0.40, 0.15 by chance"),
     ]
+
+
+def test_another_repetition_time_raises_its_flag() -> None:
+    rows = draw_study(np.random.default_rng(2))
+    quality = make_quality(rows)
+    quality.loc[5, "tr_s"] = 2.2
+    assert check_table(RoiTable(rows), Known(quality=quality)) == [Flag(flags.TIME, "sub-02_ses-01_run-02", "2.2 s, mostly 2 s")]
+
+
+def test_a_region_without_signal_but_for_rounding_is_flat() -> None:
+    rows = draw_study(np.random.default_rng(4))
+    faint = rows["response_psc"].where(~cell(rows, "02", 1, "LO"), 0.001 * rows["response_psc"])
+    assert [one.name for one in check_table(RoiTable(rows.assign(response_psc=faint)), Known())] == [flags.FLAT]
+
+
+def test_two_runs_that_fit_each_others_subject_are_found_where_neither_alone_is() -> None:
+    """What images add to both differences is added."""
+    rows = draw_study(np.random.default_rng(0), subjects=2, own_sd=0.35, noise_sd=0.9)
+    swapped = swap(rows, find_run(rows, "01", 2), find_run(rows, "02", 2))
+    found = check_table(RoiTable(swapped), Known())
+    assert [(one.name, one.where) for one in found] == [(flags.SUBJECT, f"sub-{who}_ses-01_run-02") for who in ("01", "02")]
+    assert all("fit each other's subject" in one.found for one in found)
+
+
+def test_a_run_that_is_noisier_than_the_others_is_not_taken_for_another() -> None:
+    for seed in range(5):
+        rng = np.random.default_rng([10, seed])
+        rows = draw_study(rng, subjects=3)
+        noise = np.where(find_run(rows, "02", 3), 2.5, 0.0) * rng.standard_normal(len(rows))
+        found = check_table(RoiTable(rows.assign(response_psc=rows["response_psc"] + noise)), Known())
+        assert flags.EVENTS not in [one.name for one in found], seed
+
+
+def test_a_copied_run_does_not_make_the_others_look_wrong() -> None:
+    rows = draw_study(np.random.default_rng(11), noise_sd=1.5)
+    assert {one.name for one in check_table(RoiTable(copy_run(rows)), Known())} == {flags.DUPLICATE}
 
 
 def test_runs_that_were_planned_and_images_that_nobody_saw_are_missed() -> None:

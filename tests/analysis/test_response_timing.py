@@ -77,7 +77,8 @@ def test_clean_runs_are_not_named() -> None:
     """Lags as they are measured in 50 studies of noisy runs."""
     rng = np.random.default_rng(5)
     for _ in range(50):
-        rows = pd.DataFrame({"subject": ["01"] * 4, "session": "01", "run": [1, 2, 3, 4], "task_motion_r2": 0.0, "task_motion_chance": 1.0})
+        rows = pd.DataFrame({"subject": ["01"] * 4, "session": "01", "run": [1, 2, 3, 4]})
+        rows = rows.assign(tr_s=2.0, task_motion_r2=0.0, task_motion_chance=1.0)
         lags = []
         for _ in range(4):
             series, onsets = draw_series(rng, 0.4, float(rng.choice([1.0, 2.0, 4.0])))
