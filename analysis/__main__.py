@@ -13,6 +13,7 @@ from analysis import (
     report_verb,
     rois_verb,
     simulate_verb,
+    surfaces_verb,
     trials_verb,
 )
 from protocols.program import run_program
@@ -34,6 +35,7 @@ app.command("rois")(rois_verb.rois)
 app.command("permute")(permute_verb.permute)
 app.command("group")(group_verb.group)
 app.command("report")(report_verb.report)
+app.command("surfaces")(surfaces_verb.surfaces)
 
 
 def main() -> None:
