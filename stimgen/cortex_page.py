@@ -37,11 +37,15 @@ _LITTLE = {"f": "<f4", "i": "<i4", "u": "|u1"}
 
 @dataclass(frozen=True)
 class Places:
-    """Where voxels are: on vertices of surfaces (hemisphere and vertex), or, where there are none, at points in space."""
+    """Where voxels are: on vertices of surfaces (hemisphere and vertex), or, where there are none, at points in space.
+
+    `unit` is that of the points: `mm`, right, anterior and superior being positive, or `voxels` of an unknown orientation.
+    """
 
     surfaces: Surfaces | None
     vertices: Int[np.ndarray, "voxels 2"] | None
     points: Float[np.ndarray, "voxels 3"] | None
+    unit: str = "mm"
 
     def find_touching(self) -> Int[np.ndarray, "pairs 2"]:
         """Return pairs of voxels side by side: on vertices of one triangle, or among each other's nearest in space."""
@@ -158,7 +162,7 @@ def _take_best(maps: VoxelMaps) -> Float[np.ndarray, "voxels best"]:
 def _describe_places(places: Places) -> dict[str, Any]:
     if places.vertices is not None:
         return {"hemisphere": encode(places.vertices[:, 0]), "vertex": encode(places.vertices[:, 1])}
-    return {"points": encode(np.asarray(places.points))}
+    return {"points": encode(np.asarray(places.points)), "unit": places.unit}
 
 
 def _describe_hemisphere(one: Any) -> dict[str, Any]:

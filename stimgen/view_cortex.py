@@ -131,7 +131,7 @@ def _put_together(given: Given, cache: FeatureCache | None) -> CortexView:
 
 def _place(voxels: pd.DataFrame, surfaces: Surfaces | None) -> Places:
     if surfaces is None:
-        return Places(None, None, find_points(voxels))
+        return Places(None, None, *find_points(voxels))
     return Places(surfaces, find_vertices(voxels, surfaces), None)
 
 

@@ -61,8 +61,8 @@ def _refuse_count(table: pd.DataFrame, hemisphere: str, vertices: int, surfaces:
         )
 
 
-def find_points(voxels: pd.DataFrame) -> Float[np.ndarray, "voxels 3"]:
-    """Return each voxel's place in space: `x_mm y_mm z_mm` where the table has them, its indices `i j k` otherwise.
+def find_points(voxels: pd.DataFrame) -> tuple[Float[np.ndarray, "voxels 3"], str]:
+    """Return each voxel's place in space and its unit: `x_mm y_mm z_mm` and mm where the table has them, else its indices and voxels.
 
     Raises
     ------
@@ -75,5 +75,5 @@ def find_points(voxels: pd.DataFrame) -> Float[np.ndarray, "voxels 3"]:
             points: npt.NDArray[np.float64] = table[list(names)].to_numpy(dtype=np.float64)
             if len(points) > 1 and names == _INDICES and not points[:, 1:].any():
                 raise InputError(f"voxels.tsv: its voxels are vertices of a surface (j and k are 0); give --surfaces DIR ({_EXPORT})")
-            return points
+            return points, "mm" if names == _MILLIMETERS else "voxels"
     raise InputError("voxels.tsv: has neither x_mm, y_mm, z_mm nor i, j, k, so no voxel has a place; fit the model to responses with them")

@@ -7,7 +7,7 @@ class Colors {
   constructor(cortex, palettes) {
     this.cortex = cortex;
     this.palettes = Object.fromEntries(Object.entries(palettes).map(([name, steps]) => [name, Decode.array(steps)]));
-    this.ofRoi = cortex.rois.map(one => [1, 3, 5].map(at => parseInt(one.color.slice(at, at + 2), 16) / 255));
+    this.ofRoi = cortex.rois.map(one => one.name === "none" ? null : [1, 3, 5].map(at => parseInt(one.color.slice(at, at + 2), 16) / 255));
   }
 
   // All that voxels can be colored by, in the order of the menu: [value, label].
@@ -25,7 +25,7 @@ class Colors {
   // A scale: `value` and `color` of a voxel (null where it has none), and what the legend says.
   scale({ color, a, b, subject }) {
     if (this.cortex.contrasts.has(color)) return this.#contrast(color, a, b, subject);
-    if (color === "roi") return { kind: "roi", label: "region", value: voxel => this.cortex.roi[voxel], color: voxel => this.ofRoi[this.cortex.roi[voxel]] };
+    if (color === "roi") return { kind: "roi", label: "region", value: voxel => this.cortex.roi[voxel], color: voxel => this.ofRoi[this.cortex.roi[voxel]] ?? null };
     if (color === "layer") return this.#layers();
     const { values, low, high, label } = this.cortex.numbers.get(color);
     const paint = voxel => Number.isNaN(values[voxel]) ? null : this.pick("sequential", (values[voxel] - low) / (high - low));

@@ -18,6 +18,7 @@ class Cortex {
     this.places = this.onSurface ? this.hemispheres.reduce((sum, one) => sum + one.count, 0) : this.count;
     this.placeOf = this.#findPlaces(voxels);
     this.points = this.onSurface ? null : Decode.array(voxels.points);
+    this.inMillimeters = this.onSurface || voxels.unit === "mm";
     this.#indexImages();
   }
 

@@ -106,12 +106,23 @@ function placeOverlays() {
     taken.push({ x: at.x, y: at.y, half });
     [name.style.left, name.style.top] = [`${at.x}px`, `${at.y}px`];
   });
+  placeCompass();
   const ring = get("ring");
   ring.hidden = state.place < 0 || cortex.onSurface && cortex.hemisphereAt(state.place).hidden;
   if (ring.hidden) return;
   const at = scene.project(state.place);
   ring.classList.toggle("behind", at.behind);
   [ring.style.left, ring.style.top] = [`${at.x}px`, `${at.y}px`];
+}
+
+// Letters for the ends of the axes: right and left, anterior and posterior, superior and inferior; indices where no more is known.
+function placeCompass() {
+  const letters = cortex.inMillimeters ? ["R", "L", "A", "P", "S", "I"] : ["+i", "−i", "+j", "−j", "+k", "−k"], reach = 24;
+  get("compass").replaceChildren(...scene.directions().map(({ axis, sign, across, up, toward }) => {
+    const letter = make("span", {}, letters[2 * axis + (sign > 0 ? 0 : 1)]);
+    Object.assign(letter.style, { left: `${reach * across}px`, top: `${-reach * up}px`, opacity: Math.abs(toward) > 0.85 ? 0 : toward < -0.05 ? 0.5 : 1 });
+    return letter;
+  }));
 }
 
 function drawLegend() {
@@ -163,7 +174,7 @@ function select(place, voxel = -1, facing = false) {
   } else showPanel();
   if (scene) {
     if (facing && place >= 0) bringIntoView(place);
-    scene.draw();
+    placeOverlays();
   }
   remember();
 }
@@ -223,7 +234,7 @@ function recall() {
   if (!scene) return;
   const camera = (told.get("camera") ?? "").split(",").map(Number);
   if (camera.length === 6 && camera.every(Number.isFinite)) scene.setCamera(camera);
-  else { scene.look(cortex.onSurface ? "back" : "left"); if (state.place >= 0) bringIntoView(state.place); }
+  else { scene.look("back"); if (state.place >= 0) bringIntoView(state.place); }
 }
 
 function findPlace(at) {
@@ -277,7 +288,7 @@ function pressKey(event) {
     if (event.shiftKey) scene.turn(-x * 0.2, -y * 0.2); else step(x, y);
   } else if (event.key === "+" || event.key === "=") scene.zoom(0.85);
   else if (event.key === "-") scene.zoom(1 / 0.85);
-  else if (event.key === "0") lookFrom(cortex.onSurface ? "back" : "left");
+  else if (event.key === "0") lookFrom("back");
   else if (numbered) lookFrom(numbered);
   else return;
   event.preventDefault();
@@ -341,6 +352,7 @@ function start() {
   listen();
   recall();
   document.documentElement.dataset.ready = "yes";
+  setTimeout(() => cortex.edges(), 500);  // before the first click, so that it need not wait for them
 }
 
 start();

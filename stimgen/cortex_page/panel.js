@@ -49,7 +49,7 @@ class Panel {
     if (here.length) parts.push(make("h3", {}, "also at this place"), this.#tiles(here.map(other => [other, ""])));
     const near = this.cortex.near(place, positions, other => lie.first[other] >= 0, MOST_NEIGHBORS);
     const words = cortex.onSurface ? "neighbors along the surface" : "neighbors in space";
-    if (near.length) parts.push(make("h3", {}, words), this.#tiles(near.map(([other, far]) => [lie.first[other], `${far.toFixed(0)} ${cortex.onSurface ? "mm" : "away"}`])));
+    if (near.length) parts.push(make("h3", {}, words), this.#tiles(near.map(([other, far]) => [lie.first[other], `${far.toFixed(0)} ${cortex.inMillimeters ? "mm" : "voxels"}`])));
     this.#fill(...parts);
   }
 

@@ -206,6 +206,12 @@ class Scene {
     return { x: (at.x + 1) / 2 * clientWidth, y: (1 - at.y) / 2 * clientHeight, depth: at.z, behind: turned || Math.abs(at.x) > 1 || Math.abs(at.y) > 1 || at.z > 1 };
   }
 
+  // Where the ends of the axes point on the screen: across, up, and toward the viewer, each from -1 to 1.
+  directions() {
+    const [right, up, toward] = [0, 1, 2].map(column => new THREE.Vector3().setFromMatrixColumn(this.camera.matrixWorld, column).toArray());
+    return [0, 1, 2].flatMap(axis => [1, -1].map(sign => ({ axis, sign, across: sign * right[axis], up: sign * up[axis], toward: sign * toward[axis] })));
+  }
+
   #isTurned(at, place) {
     const toward = this.camera.position.clone().sub(at).normalize();
     if (toward.dot(this.#vector(this.normals, place)) < 0.05) return true;

@@ -97,7 +97,7 @@ def drive(page_folder: Path, targets: list[str]) -> tuple[float, list[float], li
             at = page.evaluate(AIM, target)
             if not at["free"]:  # another part of the cortex lies before it
                 continue
-            page.wait_for_timeout(100)
+            page.wait_for_timeout(500)  # what the turned camera shows is drawn
             page.mouse.click(box["x"] + at["x"], box["y"] + at["y"])
             page.wait_for_timeout(500)
             clicks = page.evaluate("waited")

@@ -1,6 +1,7 @@
 """What the page of a cortex is given: numbers, places, colors, favorites and contrasts, as the model and the sweep have them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stimgen.cortex_page import DATA, Places, decode
-from stimgen.cortex_pictures import name_picture
+from stimgen.cortex_pictures import name_picture, write_page
 from stimgen.features import extract_files
 from stimgen.roi_colors import GRAY, OKABE_ITO, assign_colors, sample_palettes
 from stimgen.surface_files import read_surfaces
@@ -173,7 +174,7 @@ def test_touching_voxels_are_neighbors_on_the_mesh_or_in_space(tmp_path):
     }
     left = {tuple(sorted(pair)) for pair in touching.tolist() if max(pair) < 36}
     assert left == {pair for pair in joined if max(pair) < 36}
-    points = find_points(make_points(40))
+    points, _ = find_points(make_points(40))
     near = Places(None, None, points).find_touching()
     assert np.linalg.norm(points[near[:, 0]] - points[near[:, 1]], axis=1).max() < 9
 
@@ -204,5 +205,14 @@ def test_only_the_chosen_subjects_are_shown(tmp_path):
 
 def test_points_are_in_millimeters_where_the_table_has_them():
     table = make_points()
-    assert find_points(table).tolist() == table[["x_mm", "y_mm", "z_mm"]].to_numpy().tolist()
-    assert find_points(table.drop(columns="x_mm")).tolist() == table[["i", "j", "k"]].to_numpy().tolist()
+    points, unit = find_points(table)
+    assert (points.tolist(), unit) == (table[["x_mm", "y_mm", "z_mm"]].to_numpy().tolist(), "mm")
+    points, unit = find_points(table.drop(columns="x_mm"))
+    assert (points.tolist(), unit) == (table[["i", "j", "k"]].to_numpy().tolist(), "voxels")
+
+
+def test_a_title_cannot_become_markup(tmp_path):
+    write_page("<b>", tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "<title>&lt;b&gt;: cortex" in page
+    assert all((tmp_path / name).is_file() for name in re.findall(r'(?:src|href)="(code/[^"]+)"', page))
