@@ -33,6 +33,7 @@ def view(
     """Write a page of a set's images: filters, drives by every model and judge, controls, drive while an image was made.
 
     With --model and --sweep, a page of the cortex: maps of accuracy, regions, layers and contrasts; a click shows a place's images.
+    stimgen view --model models/lite0 --sweep sweeps/lite0 --out cortex/
 
     It opens from disk in any browser, without a network. Example: stimgen view --set stimuli/set --out viewer/
     """

@@ -92,6 +92,11 @@ class Cortex {
     return all;
   }
 
+  // The surface on which distances mean something: an inflated one stretches them.
+  metricKind() {
+    return ["midthickness", "white", "pial"].find(kind => this.kinds().includes(kind)) ?? this.kinds()[0];
+  }
+
   // Places joined by an edge, as a list of starts and a list of ends (an edge of two triangles stands there twice); built once.
   edges() {
     if (this.linked) return this.linked;

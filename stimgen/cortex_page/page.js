@@ -6,7 +6,7 @@ const cortex = new Cortex(DATA), colors = new Colors(cortex, DATA.palettes);
 const stage = get("stage"), canvas = get("canvas"), help = get("help");
 const MENUS = ["color", "a", "b", "subject", "surface", "side"];
 const state = { color: "", a: "", b: "", subject: "", surface: "", side: "", least: 0, region: "", outlines: true, names: true, place: -1, voxel: -1 };
-let scene = null, scale, lie, positions, labels, nameplates = [];
+let scene = null, scale, lie, positions, labels, nameplates = [], traced = "";
 const panel = new Panel(get("panel"), cortex, { goTo: voxel => select(cortex.placeOf[voxel], voxel, true), search: searchRegion });
 
 const subjectNumber = () => Math.max(0, cortex.subjects.indexOf(state.subject));
@@ -79,9 +79,17 @@ function paint() {
   scene.updateColors();
   if (cortex.onSurface) scene.setHidden(cortex.hemispheres.map(one => one.hidden));
   else scene.setShown([...positions.keys()].filter(at => at % 3 === 0).map(at => at / 3).filter(place => lie.first[place] >= 0 && isShown(lie.first[place])));
-  if (cortex.onSurface) scene.setOutlines(state.outlines ? Outlines.trace(cortex, positions, scene.normals, labels, wanted) : []);
+  if (cortex.onSurface) traceOutlines(wanted);
   nameplates = state.names ? Outlines.nameplates(cortex, positions, labels).filter(([label]) => wanted < 0 || label === wanted) : [];
   makeNames();
+}
+
+// Outlines are traced anew where they are other ones.
+function traceOutlines(wanted) {
+  const asked = [state.outlines, state.subject, state.surface, state.side, wanted].join(" ");
+  if (asked === traced) return;
+  traced = asked;
+  scene.setOutlines(state.outlines ? Outlines.trace(cortex, positions, scene.normals, labels, wanted) : []);
 }
 
 // Gray: light on gyri, dark in sulci.
@@ -151,7 +159,7 @@ function swatchOf(color) {
 }
 
 function showPanel() {
-  const told = { lie, positions, shownIn: scale };
+  const told = { lie, positions: positionsOf(cortex.metricKind() ?? ""), shownIn: scale };
   if (state.voxel >= 0) {
     panel.showVoxel(state.voxel, told);
     get("told").textContent = `${cortex.ids[state.voxel]}, ${cortex.rois[cortex.roi[state.voxel]].name}: ${scale.label} ${colors.describe(scale, state.voxel)}`;

@@ -37,7 +37,7 @@ class Panel {
     this.#fill(make("h2", {}, text), make("p", { className: "of" }, "Click a place of the cortex, or search a region, to see the images made for it."));
   }
 
-  // A voxel: `lie` is how voxels lie at places, `positions` where places are, `scale` the present color scale.
+  // A voxel: `lie` is how voxels lie at places, `positions` where places are for distances, `shownIn` the present color scale.
   showVoxel(voxel, { lie, positions, shownIn }) {
     const { cortex } = this, place = cortex.placeOf[voxel];
     const region = make("button", { type: "button" }, this.swatch(cortex.roi[voxel]), cortex.rois[cortex.roi[voxel]].name);

@@ -36,7 +36,7 @@ def read_data(folder):
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     root = tmp_path_factory.mktemp("cortex")
-    return make_given(root, stimuli=write_set(root / "set"))
+    return make_given(root, each=2, every=6, stimuli=write_set(root / "set"))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,9 @@ def test_images_belong_to_their_voxels_and_are_there(given, page):
     folder, _ = page
     images, voxels = read_data(folder)["images"], read_data(folder)["voxels"]
     assert [voxels["id"][voxel] for voxel in decode(images["voxel"])] == list(given.store.images["target_id"])
+    drive = next(decode(one["values"]) for one in read_data(folder)["numbers"] if one["key"] == "predicted")
+    best = given.store.images.groupby("target_id")["predicted"].max().reindex(given.model.voxels["voxel_id"])
+    np.testing.assert_array_equal(drive, best.to_numpy(dtype=np.float32))  # NaN where the sweep has no image
     np.testing.assert_array_equal(decode(images["judged"]), given.store.images["judged"].to_numpy(dtype=np.float32))
     for number, image_id in enumerate(images["id"]):
         with Image.open(folder / name_picture("images", number)) as shown:
@@ -156,9 +159,9 @@ def test_contrasts_are_of_mean_predictions_by_condition_and_target(given, page, 
 
 def test_regions_that_touch_differ_in_color():
     rois = [f"roi{number}" for number in range(9)] + ["none"]
-    ring = np.array([[number, (number + 1) % 9] for number in range(9)] + [[0, 9]])
+    ring = np.array([[number, (number + 1) % 9] for number in range(9)] + [[0, 7], [0, 9]])
     colors = assign_colors(rois, rois, ring)
-    assert all(colors[rois[one]] != colors[rois[other]] for one, other in ring[:9].tolist())
+    assert all(colors[rois[one]] != colors[rois[other]] for one, other in ring[:10].tolist())
     assert set(colors.values()) == {*OKABE_ITO, GRAY}
     assert colors["none"] == GRAY
 

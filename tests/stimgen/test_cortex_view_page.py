@@ -148,9 +148,9 @@ def test_all_goes_by_keyboard(page, given):
 
 
 def test_neighbors_are_the_nearest_voxels_along_the_surface(page, given):
-    """The page's own search against scipy's, on the inflated surface that is shown."""
+    """The page's own search against scipy's, on the pial surface while the inflated one is shown."""
     table, left = given.model.voxels, given.surfaces.hemispheres[0]
-    points, corners = left.positions["inflated"], left.triangles
+    points, corners = left.positions["pial"], left.triangles
     pairs = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
     lengths = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     far = dijkstra(coo_array((lengths, pairs.T), shape=(60, 60)).tocsr(), directed=False, indices=8)
