@@ -117,7 +117,6 @@ def describe_cortex(view: CortexView) -> dict[str, Any]:
     rois = list(dict.fromkeys(view.voxels["roi"]))
     subjects = list(dict.fromkeys(view.voxels["subject"]))
     colors = assign_colors(rois, list(view.voxels["roi"]), view.places.find_touching())
-    images = view.images
     return {
         "title": view.title,
         "subjects": subjects,
@@ -135,14 +134,7 @@ def describe_cortex(view: CortexView) -> dict[str, Any]:
         "contrasts": [
             {"key": one.key, "label": one.label, "groups": list(one.groups), "values": encode(one.values)} for one in view.contrasts
         ],
-        "images": {
-            "id": list(images["image_id"]),
-            "voxel": encode(images["voxel"].to_numpy(dtype=np.int32)),
-            "subject": encode(images["subject"].map(subjects.index).to_numpy(dtype=np.int32)),
-            "roi": encode(images["roi"].map(rois.index).to_numpy(dtype=np.int32)),
-            "predicted": encode(images["predicted"].to_numpy(dtype=np.float32)),
-            "judged": encode(images["judged"].to_numpy(dtype=np.float32)),
-        },
+        "images": _describe_images(view.images, subjects, rois),
         "natural": {
             "name": list(view.natural),
             "best": encode(view.maps.best),
@@ -150,6 +142,17 @@ def describe_cortex(view: CortexView) -> dict[str, Any]:
             "count": int(view.maps.best.shape[1]),
         },
         "surfaces": [_describe_hemisphere(one) for one in view.places.surfaces.hemispheres] if view.places.surfaces else [],
+    }
+
+
+def _describe_images(images: pd.DataFrame, subjects: list[str], rois: list[str]) -> dict[str, Any]:
+    return {
+        "id": list(images["image_id"]),
+        "voxel": encode(images["voxel"].to_numpy(dtype=np.int32)),
+        "subject": encode(images["subject"].map(subjects.index).to_numpy(dtype=np.int32)),
+        "roi": encode(images["roi"].map(rois.index).to_numpy(dtype=np.int32)),
+        "predicted": encode(images["predicted"].to_numpy(dtype=np.float32)),
+        "judged": encode(images["judged"].to_numpy(dtype=np.float32)),
     }
 
 

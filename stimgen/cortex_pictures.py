@@ -15,7 +15,18 @@ from stimgen.image_files import crop_center, open_photograph
 from stimgen.sweep_store import SweepStore
 
 IMAGES, NATURAL, CODE = "images", "natural", "code"
-SCRIPTS = ("three.min.js", "decode.js", "cortex.js", "colors.js", "outlines.js", "scene.js", "panel.js", "page.js")  # in this order
+SCRIPTS = (
+    "three.min.js",
+    "decode.js",
+    "cortex.js",
+    "colors.js",
+    "outlines.js",
+    "scene.js",
+    "panel.js",
+    "overlays.js",
+    "gestures.js",
+    "page.js",
+)  # in this order
 _FILES = ("page.css", "three.LICENSE.txt", *SCRIPTS)
 _FOLDERS = {name: "vendor" if name.startswith("three") else "cortex_page" for name in _FILES}
 _IMAGE_PX, _NATURAL_PX, _QUALITY = 224, 112, 82

@@ -88,7 +88,7 @@ class Panel {
     if (!found.length) return [make("p", { className: "of" }, "The sweep has no image for this voxel.")];
     const whole = cortex.images.voxel[found[0]] < 0, title = whole ? "images made for its whole region" : found.length > 1 ? "images made for it" : "the image made for it";
     const figures = found.map(image => make("figure", {}, picture(Decode.picture("images", image), `image ${cortex.images.id[image]}`),
-      make("figcaption", {}, `predicted ${signed(cortex.images.predicted[image])} z, judged ${signed(cortex.images.judged[image])} z`)));
+      make("figcaption", {}, ["predicted", "judged"].map(role => [role, cortex.images[role][image]]).filter(([, drive]) => Number.isFinite(drive)).map(([role, drive]) => `${role} ${signed(drive)} z`).join(", "))));
     return [make("h3", {}, title), make("div", { className: found.length > 1 ? "own" : "own one" }, ...figures)];
   }
 
