@@ -201,6 +201,8 @@ def test_the_page_covers_every_noun():
         "Fit settings",
         "EncodingModel",
         "Targets file",
+        "Surfaces",
+        "Page of a cortex",
         "Feature cache",
         "Preprocessed scans",
         "First level",
