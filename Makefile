@@ -93,6 +93,7 @@ bench-speed: $(READY)
 bench-sweep: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_sweep
 	$(BIN)/python -m tests.benchmarks.bench_maps
+	$(BIN)/python -m tests.benchmarks.bench_viewer
 
 system:
 	@sh .ci/system

@@ -14,6 +14,7 @@ from analysis import (
     rois_verb,
     shift_verb,
     simulate_verb,
+    surfaces_verb,
     trials_verb,
 )
 from protocols.program import run_program
@@ -36,6 +37,7 @@ app.command("permute")(permute_verb.permute)
 app.command("shift")(shift_verb.shift)
 app.command("group")(group_verb.group)
 app.command("report")(report_verb.report)
+app.command("surfaces")(surfaces_verb.surfaces)
 
 
 def main() -> None:

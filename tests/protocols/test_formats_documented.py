@@ -206,6 +206,8 @@ def test_the_page_covers_every_noun():
         "Targets file",
         "Sweep",
         "Similarity",
+        "Surfaces",
+        "Page of a cortex",
         "Feature cache",
         "Preprocessed scans",
         "First level",

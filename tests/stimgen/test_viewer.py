@@ -1,19 +1,15 @@
 """The page of a set: what it knows of each image, and that it works in a real browser, from disk, without a network."""
 
-import os
-import shutil
 from itertools import pairwise
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from protocols.errors import InputError
 from stimgen.set_tables import SCORES
 from stimgen.viewer import describe_images, render_page
+from tests.stimgen.browser import start_browser, watch
 from tests.stimgen.conftest import run_stimgen
 from tests.stimgen.small_set import write_set
-
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +32,15 @@ def viewer(made):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A browser of the system's; where it is missing, a skip on a laptop and a failure in continuous integration."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"none of {', '.join(BROWSERS)} is installed: make system")
-        pytest.skip("no browser is installed: make system says how")
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with start_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def page(browser, viewer):
     """The opened page; every test ends with no error on the console and no request that failed or left the disk."""
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
-    wrong = []
-    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
-    opened.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else wrong.append(request.url))
+    wrong = watch(opened)
     opened.goto((viewer / "index.html").as_uri())
     yield opened
     assert wrong == []
