@@ -14,6 +14,7 @@ import pytest
 
 from protocols import cluster_jobs
 from protocols.cluster import Workers, open_workers
+from protocols.cluster_start import import_dask
 from protocols.errors import InputError
 from tests.protocols.cluster_jobs import die, die_once, nap, refuse_three, say_where, square
 
@@ -57,8 +58,8 @@ def start_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], 
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Workers]:
-    import dask
-
+    import_dask("distributed")  # brings its settings: what is set before would take them along when it is unset
+    dask = import_dask("dask")
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}), open_workers("local:2") as workers:
         yield workers
 
