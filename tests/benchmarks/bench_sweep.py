@@ -143,9 +143,9 @@ def print_rates(folder: Path, settings: SweepSettings, targets: int, alone: int)
     for name, cluster in (("sweep, this process (one core)", None), ("sweep, local:2", "local:2")):
         place = find_place(folder, "lite0-2000", f"rates {cluster}")
         planned, spent = plan(place, targets, settings), []
-        warm = [plan(place, 1, settings, seed).batches[0] for seed in (2, 3)]
+        warm = [plan(place, 1, settings, seed).batches[0] for seed in range(2, 10)]
         with open_workers(cluster) as workers:
-            list(workers.run(make_batch, warm))  # each worker opens the model
+            list(workers.run(make_batch, warm))  # enough that each worker has opened the model
             with time_images(targets, spent):
                 list(workers.run(make_batch, planned.batches))
         tables = [batch.read_scores() for batch in planned.batches]
