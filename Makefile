@@ -16,7 +16,7 @@ VWAM ?=
 HORAMA ?=
 FULL ?=
 
-.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-inference bench-speed bench-maps system lock
+.PHONY: demo test test-all check bench bench-encoding bench-drive bench-photometry bench-scanner bench-glm bench-inference bench-speed bench-sweep bench-maps system lock
 
 demo: $(READY) system
 	@SEED=$(SEED) NULL=$(NULL) SIZE=$(SIZE) DEMO=$(DEMO) IMAGES=$(IMAGES) PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/examples/demo.sh
@@ -82,6 +82,10 @@ bench-inference: $(READY)
 # Speed of the ascent, alone on the machine: make bench-speed [VWAM=checkout]
 bench-speed: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_speed $(if $(VWAM),--vwam $(VWAM))
+
+# Images for 2,000 planted voxels: images a minute, cost of an image by number of voxels, other ways; alone on the machine
+bench-sweep: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_sweep
 
 # Planted receptive fields and ROIs recovered from a sweep and its model
 bench-maps: $(READY)

@@ -63,6 +63,7 @@ def plan_sweep(place: Place, wish: Wish, settings: SweepSettings) -> Plan:
         When the model, the judges or the pool do not have what is asked for.
     """
     check_image_settings(settings.image)
+    place.work.mkdir(parents=True, exist_ok=True)
     bench = open_bench(place)
     check_judges([bench.maker.model], [judge.model for judge in bench.judges])
     table = choose_targets(bench.maker.model.voxels, wish.min_r, wish.most, wish.subjects, wish.rois, wish.parcels)
@@ -81,7 +82,19 @@ def plan_sweep(place: Place, wish: Wish, settings: SweepSettings) -> Plan:
 
 
 def write_sweep(plan: Plan, card: Mapping[str, Any], folder: Path) -> SweepStore:
-    """Write the finished batches as a store into `folder`: a shard per batch."""
+    """Write the finished batches as a store into `folder`: a shard per batch.
+
+    Raises
+    ------
+    InputError
+        When a batch that a worker has finished is not here.
+    """
+    missing = [batch for batch in plan.batches if not batch.scores.is_file()]
+    if missing:
+        work = missing[0].place.work
+        raise InputError(
+            f"{work}: {len(missing)} batches that workers finished are not there; choose OUT in a folder that all computers share"
+        )
     (folder / SHARDS).mkdir()
     tables = []
     for number, batch in enumerate(plan.batches):

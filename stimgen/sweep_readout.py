@@ -19,6 +19,7 @@ from stimgen.predictors import measure_shares, order_layers
 from stimgen.sweep_targets import SweepTarget
 
 _ROI = "targets"  # stands for the ROI of every folded target; none is asked for
+_MOST_TARGETS = 512  # folded at a time while they are surveyed
 _MOST_VALUES = 50_000_000  # of layers x images x targets, held at a time while depths are measured
 
 Members = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
@@ -118,7 +119,7 @@ def survey_targets(reading: Reading, targets: Sequence[SweepTarget], depth_share
     """
     space = reading.model.space
     order = order_layers(space)
-    at_once = max(1, _MOST_VALUES // (len(order) * len(reading.features)))
+    at_once = max(1, min(_MOST_TARGETS, _MOST_VALUES // (len(order) * len(reading.features))))
     z, depth = [], []
     for start in range(0, len(targets), at_once):
         folded = fold_targets(reading, targets[start : start + at_once])

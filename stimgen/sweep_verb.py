@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,8 @@ def sweep(
     sources = Sources(models=tuple(models), judges=tuple(judges), pool=natural, weights=tuple(files))
     place = _find_place(sources, how, out, cache, device)
     plan = plan_sweep(place, wish, how)
+    if plan.constant:
+        typer.echo(f"left out {plan.constant} targets: the model predicts the same response to every natural image")
     _make(plan, cluster)
     with staged_folder(out, _describe(place, wish, how, settings), overwrite) as folder:
         store = write_sweep(plan, describe_sweep(plan, place, wish, how, out), folder)
@@ -99,8 +102,12 @@ def _name_inputs(sources: "Sources", how: "SweepSettings") -> dict[str, Path]:
 
 def _make(plan: "Plan", cluster: str | None) -> None:
     """Make all batches, on a cluster where one is given, with a progress bar."""
+    import torch
+
     from stimgen.sweep_work import make_batch
 
+    if cluster is None and not torch.cuda.is_available() and (cores := os.cpu_count() or 1) > 1:
+        progress_console().print(f"on one core; --cluster local:{cores} uses {cores}, with the same images")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with open_workers(cluster) as workers, Progress(*columns, console=progress_console()) as progress:
         task = progress.add_task("images", total=sum(len(batch.images) for batch in plan.batches))

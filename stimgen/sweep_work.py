@@ -6,10 +6,11 @@ state; both lie in the sweep's work folder, which every worker must see. A proce
 
 import hashlib
 import io
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from jaxtyping import Float
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from protocols.errors import InputError
 from protocols.tables import Columns, read_tsv, write_tsv
 from stimgen.backbone import choose_device
 from stimgen.console import track_batches
@@ -103,8 +105,16 @@ def make_batch(batch: SweepBatch) -> int:
     """Make a batch's images, unless they are there; return how many there are.
 
     Whoever else is at the same batch, such as the process of a worker that was given up for lost, is waited for.
+
+    Raises
+    ------
+    InputError
+        When this computer does not see the work folder, or the model predicts NaN for an image.
     """
-    batch.place.work.mkdir(parents=True, exist_ok=True)
+    if not batch.place.work.is_dir():
+        raise InputError(
+            f"{batch.place.work}: {platform.node()} does not see it; with --cluster OUT must lie in a folder that all computers share"
+        )
     with FileLock(batch.place.work / f"{batch.name}.lock"), _on_one_core():
         if not batch.scores.is_file():
             _climb(batch)
@@ -123,7 +133,7 @@ def _on_one_core() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@cache
+@lru_cache(maxsize=2)
 def open_bench(place: Place) -> Bench:
     """Open models and pool; once for a process. The pool's features are computed by the first that needs them."""
     pool = NaturalPool.read(place.sources.pool)

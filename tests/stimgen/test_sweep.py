@@ -1,5 +1,6 @@
 """A sweep from plan to store: every target has its images, batches need one depth, and an interrupted sweep goes on to the same bytes."""
 
+import dataclasses
 import hashlib
 import io
 
@@ -208,3 +209,29 @@ def test_a_judge_on_the_same_network_is_refused(lab, tmp_path):
 def test_too_small_a_pool_is_refused(lab, tmp_path):
     with pytest.raises(InputError, match="the natural pool has 12 images, but each target needs 13"):
         plan_sweep(make_place(tmp_path, *lab), make_wish(images=13), make_settings())
+
+
+def test_a_computer_that_does_not_see_the_work_folder_says_so(lab, tmp_path):
+    plan = plan_sweep(make_place(tmp_path, *lab), make_wish(most=1), make_settings())
+    plan.batches[0].place.work.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="does not see it; with --cluster OUT must lie in a folder that all computers share"):
+        make_batch(plan.batches[0])
+
+
+def test_a_batch_that_was_finished_elsewhere_is_missed(lab, tmp_path):
+    place, wish, settings = make_place(tmp_path, *lab), make_wish(most=3), make_settings()
+    plan = plan_sweep(place, wish, settings)
+    make_batch(plan.batches[0])
+    with pytest.raises(InputError, match=f"{len(plan.batches) - 1} batches that workers finished are not there"):
+        write_sweep(plan, {}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_voxel_that_never_varies_is_left_out_and_counted(lab, tmp_path):
+    model = EncodingModel.read(lab[1])
+    coefficients = model.readout.coefficients.copy()
+    coefficients[:, 0] = 0
+    flat = EncodingModel(model.space, dataclasses.replace(model.readout, coefficients=coefficients), model.voxels, model.card)
+    plan = plan_sweep(make_place(tmp_path, lab[0], write_model(tmp_path / "flat", flat)), make_wish(subjects=("01",)), make_settings())
+    assert plan.constant == 1
+    assert len(plan.targets) == 6
