@@ -125,6 +125,7 @@ def test_planted_rois_are_found_in_readouts(planted, compared):
     card = json.loads((planted.root / "out" / "similarity.json").read_text())
     assert card["own_roi_share"] >= 0.9
     table = read_tsv(planted.root / "out" / "voxels.tsv", COLUMNS)
+    assert table["voxel_id"].tolist() == [f"01_{roi}{row:03d}" for row, roi in enumerate(ROIS)]
     alone = (table["roi"] == "hV4").to_numpy()
     assert (table["nearest_roi"] == table["roi"])[~alone].mean() == pytest.approx(card["own_roi_share"])
     assert table.loc[alone, ["nearest_roi", "nearest_roi_r", "own_roi_r"]].isna().all(axis=None)
