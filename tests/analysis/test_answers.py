@@ -17,6 +17,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return make_base(tmp_path_factory.mktemp("answers") / "base", size)
 
 
+@pytest.mark.slow
 def test_an_effect_that_is_there_is_told(base: Base, tmp_path: Path) -> None:
     truth = Truth("effect", dict.fromkeys(ROIS, 6.0))
     answer = analyze(base, scan(base, tmp_path, truth, 1), tmp_path)
