@@ -57,7 +57,7 @@ def test_the_page_says_what_was_planned_locked_and_neither(folder: Path) -> None
 
 def test_the_page_names_what_looks_wrong_and_what_it_may_mean(folder: Path) -> None:
     text = read_text(folder / "report.html")
-    assert f"{EVENTS} sub-02_ses-01_run-03 r with the other runs" in text
+    assert f"{EVENTS} sub-02_ses-01_run-03 slope on the other runs" in text
     assert FLAGS[EVENTS] in text
     assert "No check raised a flag" not in text
 
