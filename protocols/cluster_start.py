@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _CONNECT_S = 10.0
 _PATIENCE_S = 60.0  # how long a cluster that is no batch system may be without any worker
 _LOOK_S = 2.0
+_SETTINGS = {
+    "distributed.admin.large-graph-warning-threshold": "1 GB",
+    # Dask has workers give freed memory back at once; networks then take it anew at every step, which doubled a sweep's processor time
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+}
 _KINDS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "htcondor": "HTCondorCluster"}
 
 
@@ -37,7 +42,7 @@ def start_workers(asked: int | str | JobQueue) -> Iterator[DaskWorkers]:
     distributed, dask = import_dask("distributed"), import_dask("dask")
     with ExitStack() as opened:
         opened.enter_context(distributed.utils.silence_logging_cmgr(logging.CRITICAL))
-        opened.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}))
+        opened.enter_context(dask.config.set(_SETTINGS))
         if isinstance(asked, JobQueue):
             yield _start_queue(asked, opened)
         elif isinstance(asked, int):
