@@ -17,6 +17,8 @@ from stimgen.order import MEDIAN, NATURAL, RIVAL, WORST, Wanted
 
 METHODS = {NATURAL: "best_of_pool", MEDIAN: "median_of_pool", WORST: "worst_of_pool", RIVAL: "judged_as_target"}
 
+_Matched = tuple[Float[np.ndarray, "size size 3"], str]
+
 
 def choose_natural(
     kind: str, studio: Studio, wanted: Sequence[Wanted], pictures: Sequence[Picture], judges: Sequence[Scorer], taken: set[int]
@@ -33,11 +35,13 @@ def choose_natural(
     suitability = _rate_suitability(kind, studio, wanted, pictures, judges)
     broken: Counter[str] = Counter()
     unfit: set[int] = set()
+    matched: dict[tuple[int, int], _Matched] = {}  # by photograph and profile: most are chosen again in the next round
     while True:
         left = [index for index in range(len(suitability)) if index not in taken | unfit]
         chosen = [left[place] for place in _pick(suitability[left], studio, pictures, left, broken)]
-        photographs = [read_image(studio.pool.image_paths()[index], studio.order.size_px) for index in chosen]
-        images, problems = match_photographs(studio, photographs, [one.profile or 0 for one in pictures])
+        asked = [(index, one.profile or 0) for index, one in zip(chosen, pictures, strict=True)]
+        matched |= _match(studio, [one for one in asked if one not in matched])
+        images, problems = zip(*(matched[one] for one in asked), strict=True)
         if not any(problems):
             break
         for index, problem in zip(chosen, problems, strict=True):
@@ -50,6 +54,13 @@ def choose_natural(
         Picture(name_control(one, kind), kind, one.target, METHODS[kind], None, str(ids[index]), image, one.stim_id, one.profile)
         for one, index, image in zip(pictures, chosen, images, strict=True)
     ]
+
+
+def _match(studio: Studio, asked: Sequence[tuple[int, int]]) -> dict[tuple[int, int], _Matched]:
+    """Bring photographs to profiles; return each with what could not be reached of it, empty where all was."""
+    photographs = [read_image(studio.pool.image_paths()[index], studio.order.size_px) for index, _ in asked]
+    images, problems = match_photographs(studio, photographs, [profile for _, profile in asked])
+    return dict(zip(asked, zip(images, problems, strict=True), strict=True))
 
 
 def _pick(
