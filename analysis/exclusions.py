@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.flags import name_run
 from analysis.qc_runs import RUN_COLUMNS
 from protocols.errors import InputError
 from protocols.protocol import Exclusions
@@ -66,5 +67,5 @@ def _judge_runs(quality: pd.DataFrame, rules: Exclusions) -> dict[str, str]:
 def _name_runs(table: pd.DataFrame) -> "pd.Series[str]":
     """Return each row's run in words."""
     rows = table[_RUN].astype(object).itertuples(index=False)
-    names = [f"sub-{subject}" + (f"_ses-{session}" if session else "") + f"_run-{run:02d}" for subject, session, run in rows]
+    names = [name_run(*row) for row in rows]
     return pd.Series(names, index=table.index, dtype=object)

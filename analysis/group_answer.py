@@ -49,7 +49,7 @@ def answer_all(
     """
     further = further or Further()
     flags = check_table(table, Known(stimuli.table if stimuli else None, quality, asked.runs))
-    kept, left_out = exclude_runs(table, asked.plan.exclusions, quality) if asked.plan else (table, [])
+    kept, left_out = _exclude(table, asked, quality)
     result = answer(kept, asked)
     told = asked.plan.contrasts if asked.plan else asked.further
     beside = collect_supplement(kept, [*told, *(asked.further if asked.plan else ())], asked.alpha, stimuli)
@@ -66,7 +66,7 @@ def answer_all(
     }
     tables = {**beside.tables, **({"flags.tsv": tabulate_flags(flags)} if flags else {})}
     if further.variants:
-        excluded = {name: _exclude(one, asked, quality) for name, one in further.variants.items()}
+        excluded = {name: _exclude(one, asked, quality)[0] for name, one in further.variants.items()}
         tables["curve.tsv"] = trace_curve(planned, {name: _pose(one, asked)[1] for name, one in excluded.items()}, question)
     return dataclasses.replace(result, summary=summary), Supplement(tables), kept
 
@@ -79,8 +79,9 @@ def _pose(table: RoiTable, asked: Asked) -> tuple[Question, RoiTable]:
     return pose(asked.plan), dataclasses.replace(table, table=table.table[inside])
 
 
-def _exclude(table: RoiTable, asked: Asked, quality: pd.DataFrame | None) -> RoiTable:
-    return exclude_runs(table, asked.plan.exclusions, quality)[0] if asked.plan else table
+def _exclude(table: RoiTable, asked: Asked, quality: pd.DataFrame | None) -> tuple[RoiTable, list[str]]:
+    """Leave out what the plan leaves out, and say what."""
+    return exclude_runs(table, asked.plan.exclusions, quality) if asked.plan else (table, [])
 
 
 def _test_shifted(shifted: Shifted, table: RoiTable, asked: Asked, quality: pd.DataFrame | None) -> SelfTest:
@@ -88,7 +89,7 @@ def _test_shifted(shifted: Shifted, table: RoiTable, asked: Asked, quality: pd.D
     if asked.plan is None:
         raise InputError("--shifted: needs a plan (--protocol or --lock); without a plan nothing is ever claimed")
     shifted.refuse_other_runs(table)
-    return count_claims((_pose(_exclude(one, asked, quality), asked)[1] for one in shifted.draws()), pose(asked.plan), EVENTS)
+    return count_claims((_pose(_exclude(one, asked, quality)[0], asked)[1] for one in shifted.draws()), pose(asked.plan), EVENTS)
 
 
 def _describe(test: SelfTest | None, asked: Asked) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from analysis.flags import name_run
 from protocols.arrays import open_array
 from protocols.errors import InputError
 from protocols.provenance import Provenance
@@ -56,8 +57,7 @@ class Shifted:
         ours, theirs = ({tuple(row) for row in one.table[_RUN].fillna("").itertuples(index=False)} for one in (self.table, table))
         differing = sorted(ours ^ theirs, key=str)
         if differing:
-            subject, session, run = differing[0]
-            name = f"sub-{subject}" + (f"_ses-{session}" if session else "") + f"_run-{run:02d}"
+            name = name_run(*differing[0])
             raise InputError(f"{self.table.where}: {name} is in one of it and {table.where} alone; run analysis shift on the same runs")
 
     def draws(self) -> Iterator[RoiTable]:

@@ -1,13 +1,14 @@
 """What several verbs share: progress (on stderr, so that a command's own words on stdout stay clean), and the feature cache."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 if TYPE_CHECKING:
     from stimgen.feature_cache import FeatureCache
@@ -43,6 +44,15 @@ def track_batches(description: str) -> Callable[[range], Iterable[int]]:
         return starts
 
     return wrap
+
+
+@contextmanager
+def count_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with the time left; yield what is told how many more of `total` are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=progress_console()) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.advance(task, done)
 
 
 def open_cache(folder: Path | None, disabled: bool) -> "FeatureCache | None":

@@ -1,14 +1,13 @@
 """The verb `generate`: targets and models in, a StimulusSet with controls and scores out."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from protocols.config import config_values, read_config
@@ -16,7 +15,7 @@ from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, describe_code
 from protocols.stimulus_set import StimulusSet
-from stimgen.console import CacheOption, NoCacheOption, cache_folder, open_cache, progress_console, table_console
+from stimgen.console import CacheOption, NoCacheOption, cache_folder, count_progress, open_cache, table_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,13 +102,9 @@ def _make(opened: "OpenStudio") -> "tuple[list[Made], dict[str, float]]":
     return keep_best(studio, made)
 
 
-@contextmanager
-def _count_steps(studio: "Studio", what: str, images: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with the time left; yield what counts the images that took a step."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task(f"{what}, gradient steps", total=images * studio.order.ascent.steps)
-        yield lambda stepped: progress.advance(task, stepped)
+def _count_steps(studio: "Studio", what: str, images: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Return what counts the images that took a step, with a progress bar."""
+    return count_progress(f"{what}, gradient steps", images * studio.order.ascent.steps)
 
 
 def _control(opened: "OpenStudio", made: "list[Made]") -> "list[Picture]":

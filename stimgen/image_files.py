@@ -118,10 +118,23 @@ def write_png(image: Float[np.ndarray, "height width 3"], path: Path) -> None:
     ValueError
         When a value is not finite: such an image is a defect of whatever made it.
     """
+    path.write_bytes(encode_png(image, path.name))
+
+
+def encode_png(image: Float[np.ndarray, "height width 3"], name: str) -> bytes:
+    """Return an array in 0-1 as the bytes of an 8-bit RGB PNG; `name` opens a refusal.
+
+    Raises
+    ------
+    ValueError
+        When a value is not finite.
+    """
     if not np.isfinite(image).all():
-        raise ValueError(f"{path.name}: the image holds values that are not finite")
+        raise ValueError(f"{name}: the image holds values that are not finite")
     pixels: npt.NDArray[np.uint8] = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
-    Image.fromarray(pixels).save(path, format="PNG")
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()
 
 
 @contextmanager

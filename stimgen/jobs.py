@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from protocols.config import config_values
 from stimgen.ascent_state import AscentState, write_tensors
 from stimgen.evolve_climb import evolve_all
-from stimgen.optimize import Climb, Climbed, begin, climb_on
+from stimgen.optimize import Ascent, Climb, Climbed, begin, climb_on
 from stimgen.predictors import Panel
 from stimgen.weights import hash_state
 
@@ -80,7 +81,7 @@ def _climb_from_last_state(climb: Climb, unfinished: Path, on_step: Callable[[in
 
 def identify_climb(climb: Climb, code: str = "") -> str:
     """Return the sha256 of what a batch's images depend on: goals, seeds, start, parameterization, settings, models, code."""
-    settings = {key: value for key, value in config_values(climb.ascent).items() if key not in ("batch", "checkpoint_s")}
+    settings = describe_ascent(climb.ascent)
     digest = hashlib.sha256(repr((climb.goals, climb.seeds, settings, climb.ensemble, torch.__version__, code)).encode())
     _add_parameterization(digest, climb)
     if climb.matcher is not None:
@@ -95,6 +96,11 @@ def identify_climb(climb: Climb, code: str = "") -> str:
         if panel is not None:
             _add_panel(digest, panel)
     return digest.hexdigest()
+
+
+def describe_ascent(ascent: Ascent) -> dict[str, Any]:
+    """Return the settings of an ascent that its images depend on."""
+    return {key: value for key, value in config_values(ascent).items() if key not in ("batch", "checkpoint_s")}
 
 
 def _add_parameterization(digest: "hashlib._Hash", climb: Climb) -> None:

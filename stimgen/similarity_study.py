@@ -18,6 +18,7 @@ from stimgen.similarity import Nearest, find_nearest, profile_images, profile_re
 from stimgen.sweep_reading import SweepReading
 from stimgen.sweep_store import SweepStore
 from stimgen.voxel_layout import Method, find_clusters, lay_out
+from stimgen.voxel_maps import prefer_layers
 
 By = Literal["readouts", "images"]
 FEWEST_VOXELS = 3
@@ -134,7 +135,7 @@ def compare_voxels(
         silhouette=clusters.silhouette,
         **nearest.tabulate(),
         **_tabulate_fields(fields),
-        preferred_layer=prefer_layers(readout, features, model.space),
+        preferred_layer=[model.space.layers[number].name for number in prefer_layers(readout, features, model.space)],
         **{name: voxels[name] for name in ("cv_r", "test_r", "noise_ceiling")},
         **_average_drive(sweep[0] if sweep else None, len(rows)),
         **{name: voxels[name] for name in PLACES if name in voxels.columns},
@@ -170,17 +171,6 @@ def locate_by_readout(readout: Readout, features: Float[np.ndarray, "images feat
         some = np.arange(start, min(start + VOXELS_AT_ONCE, readout.coefficients.shape[1]))
         fields += [locate_field(carried) for carried in map_readout(readout.select(some), features, space.layers)]
     return fields
-
-
-def prefer_layers(readout: Readout, features: Float[np.ndarray, "images features"], space: FeatureSpace) -> list[str]:
-    """Return the layer that carries most of each voxel's predicted variance over natural images (product measure)."""
-    z = (features - features.mean(axis=0)) / readout.feature_scale
-    whole = z @ readout.coefficients
-    inside = space.layer_of_feature
-    shares = [
-        ((z[:, inside == number] @ readout.coefficients[inside == number]) * whole).sum(axis=0) for number in range(len(space.layers))
-    ]
-    return [space.layers[number].name for number in np.argmax(np.stack(shares), axis=0)]
 
 
 def _tabulate_fields(fields: Sequence[ReceptiveField | None]) -> dict[str, list[float]]:

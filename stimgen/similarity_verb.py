@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from protocols.errors import InputError
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, hash_input
 from protocols.tables import write_text, write_tsv
-from stimgen.console import CacheOption, NoCacheOption, cache_folder, extract_images, open_cache, progress_console, table_console
+from stimgen.console import CacheOption, NoCacheOption, cache_folder, count_progress, extract_images, open_cache, table_console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,10 +114,8 @@ def _read_images(store: "SweepStore", model: "EncodingModel", rows: "np.ndarray"
     """Read a sweep's images with a progress bar."""
     from stimgen.sweep_reading import read_sweep
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task("where images carry their drive", total=len(store.images))
-        return read_sweep(store, model, rows, lambda images: progress.advance(task, images))
+    with count_progress("where images carry their drive", len(store.images)) as on_images:
+        return read_sweep(store, model, rows, on_images)
 
 
 def _write(study: "Study", choices: Any, spaces: "dict[str, Space]", folder: Path) -> None:

@@ -19,7 +19,7 @@ from protocols.errors import InputError
 from protocols.provenance import hash_input
 from stimgen.image_files import find_images
 from stimgen.image_settings import check_image_settings, check_photographs
-from stimgen.jobs import split_batches
+from stimgen.jobs import describe_ascent, split_batches
 from stimgen.judge import check_judges
 from stimgen.make import derive_seed
 from stimgen.sources import record_sources
@@ -177,7 +177,7 @@ def _group(
 def _identify(images: Sequence[SweepImage], place: Place, settings: SweepSettings) -> str:
     """Return the sha256 of all that a batch's images and scores depend on."""
     values = config_values(settings)
-    values["ascent"] = {key: value for key, value in values["ascent"].items() if key not in ("batch", "checkpoint_s")}
+    values["ascent"] = describe_ascent(settings.ascent)
     values["image"] = {
         key: value for key, value in values["image"].items() if key not in ("photographs", "mask")
     }  # inputs, by their sha256

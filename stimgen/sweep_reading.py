@@ -51,9 +51,9 @@ def find_rows(store: SweepStore, model: EncodingModel, model_sha256: str) -> npt
     InputError
         When the sweep is another model's or of parcels, or a target is no voxel of the model.
     """
-    made_with = store.card.get("model") or {}
-    if made_with.get("sha256", model_sha256) != model_sha256:
-        raise InputError(f"{store.folder}: was made with another model ({made_with.get('name', 'n/a')}); give the one it was made with")
+    if store.recall_hash("model") not in (None, model_sha256):
+        name = (store.card.get("model") or {}).get("name", "n/a")
+        raise InputError(f"{store.folder}: was made with another model ({name}); give the one it was made with")
     if store.card.get("parcels"):
         raise InputError(f"{store.folder}: its targets are parcels; voxels are compared, so give a sweep made without --parcels")
     row_of = {voxel_id: row for row, voxel_id in enumerate(model.voxels["voxel_id"])}

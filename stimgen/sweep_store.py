@@ -92,6 +92,12 @@ class SweepStore:
         write_tsv(self.targets, folder / TARGETS)
         write_tsv(self.images, folder / IMAGES)
 
+    def recall_hash(self, name: str) -> str | None:
+        """Return the sha256 of an input (`model`, `pool`) that the card names, None where it names none."""
+        described = self.card.get(name)
+        found = described.get("sha256") if isinstance(described, dict) else self.card.get(f"{name}_sha256")
+        return found if isinstance(found, str) else None
+
     def read_shard(self, shard: str) -> dict[str, bytes]:
         """Return a shard's PNGs by image_id.
 

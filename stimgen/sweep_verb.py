@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from protocols.cluster import open_workers, parse_cluster
+from protocols.cluster import check_cluster, open_workers
 from protocols.config import config_values, read_config
 from protocols.output_folder import refuse_non_empty, staged_folder
 from protocols.provenance import Provenance, describe_code, hash_input
-from stimgen.console import CacheOption, cache_folder, progress_console, table_console
+from stimgen.console import CacheOption, cache_folder, count_progress, progress_console, table_console
 
 if TYPE_CHECKING:
     from stimgen.sources import Sources
@@ -63,8 +62,7 @@ def sweep(
     from stimgen.sweep_settings import SweepSettings, resolve_paths
 
     refuse_non_empty(out, overwrite)
-    if cluster is not None:
-        parse_cluster(cluster)  # before anything is computed
+    check_cluster(cluster)
     how = resolve_paths(read_config(settings, SweepSettings) if settings else SweepSettings())
     wish = Wish(min_r, max_voxels, tuple(subject or ()), tuple(roi or ()), parcels, images, seed)
     natural = (pool or find_default_pool(cache_folder(cache))).resolve()
@@ -108,11 +106,10 @@ def _make(plan: "Plan", cluster: str | None) -> None:
 
     if cluster is None and not torch.cuda.is_available() and (cores := os.cpu_count() or 1) > 1:
         progress_console().print(f"on one core; --cluster local:{cores} uses {cores}, with the same images")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with open_workers(cluster) as workers, Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task("images", total=sum(len(batch.images) for batch in plan.batches))
+    images = sum(len(batch.images) for batch in plan.batches)
+    with open_workers(cluster) as workers, count_progress("images", images) as on_images:
         for _, made in workers.run(make_batch, plan.batches):
-            progress.advance(task, made)
+            on_images(made)
 
 
 def _describe(place: "Place", wish: "Wish", how: "SweepSettings", settings: Path | None) -> Provenance:

@@ -28,7 +28,7 @@ from stimgen.console import track_batches
 from stimgen.encoding_model import EncodingModel, find_weights
 from stimgen.feature_cache import FeatureCache, extract_cached
 from stimgen.goal import Goal
-from stimgen.image_files import read_square
+from stimgen.image_files import encode_png, read_square
 from stimgen.jobs import Workplace
 from stimgen.make import Job, Studio, prepare_climb
 from stimgen.order import TargetsFile, Wanted
@@ -162,7 +162,8 @@ def _climb(batch: SweepBatch) -> None:
     jobs = [_order_image(image, name_term(targets.index(image.target))) for image in batch.images]
     climb = prepare_climb(_furnish(batch.settings, folded, bench.pool, workplace), jobs)
     climbed = workplace.make(climb)
-    pngs = [encode_png(image) for image in climbed.images.permute(0, 2, 3, 1).numpy()]
+    arrays = climbed.images.permute(0, 2, 3, 1).numpy()
+    pngs = [encode_png(array, image.image_id) for image, array in zip(batch.images, arrays, strict=True)]
     partial = batch.shard.with_name(f"{batch.shard.name}.partial")
     write_shard({image.image_id: png for image, png in zip(batch.images, pngs, strict=True)}, partial)
     partial.replace(batch.shard)
@@ -215,12 +216,3 @@ def _average_known(ratings: Sequence[np.ndarray], count: int) -> Float[np.ndarra
     total = np.nansum(np.stack(ratings), axis=0) if ratings else np.zeros(count)
     mean: np.ndarray = np.where(known.any(axis=0), total / known.sum(axis=0).clip(min=1), np.nan)
     return mean
-
-
-def encode_png(image: Float[np.ndarray, "height width 3"]) -> bytes:
-    """Return an image in 0-1 as an 8-bit RGB PNG."""
-    if not np.isfinite(image).all():
-        raise ValueError("the image holds values that are not finite")
-    stream = io.BytesIO()
-    Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8)).save(stream, format="PNG")
-    return stream.getvalue()

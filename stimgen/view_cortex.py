@@ -13,7 +13,7 @@ from protocols.stimulus_set import StimulusSet
 from stimgen.console import extract_images
 from stimgen.cortex_page import WHOLE_PARCEL, CortexView, Places, describe_cortex, write_data
 from stimgen.cortex_pictures import Track, write_images, write_natural, write_page
-from stimgen.encoding_model import EncodingModel, Readout
+from stimgen.encoding_model import EncodingModel
 from stimgen.feature_cache import FeatureCache
 from stimgen.pool import NaturalPool
 from stimgen.surface_files import Surfaces
@@ -42,16 +42,9 @@ def check_model(store: SweepStore, folder: Path) -> None:
     InputError
         When the hash of the model is not the one that the sweep recorded.
     """
-    recorded = _recall_hash(store, "model")
+    recorded = store.recall_hash("model")
     if recorded is not None and recorded != hash_input(folder):
         raise InputError(f"{store.folder / CARD}: the sweep was made with another model than {folder}; give the model it was made with")
-
-
-def _recall_hash(store: SweepStore, name: str) -> str | None:
-    """Return the sha256 of an input that the sweep's card names, None where it names none."""
-    described = store.card.get(name)
-    found = described.get("sha256") if isinstance(described, dict) else store.card.get(f"{name}_sha256")
-    return found if isinstance(found, str) else None
 
 
 def find_pool(store: SweepStore, given: Path | None, find_default: Callable[[], Path]) -> Path:
@@ -66,7 +59,7 @@ def find_pool(store: SweepStore, given: Path | None, find_default: Callable[[], 
     folder = given or (store.folder / recorded if recorded else find_default())
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, although the sweep names it as its natural pool; say where it is with --pool")
-    expected = _recall_hash(store, "pool")
+    expected = store.recall_hash("pool")
     if expected is not None and expected != hash_input(folder):
         raise InputError(f"{folder}: is not the natural pool that the sweep was made with; give that one with --pool")
     return folder
@@ -87,9 +80,7 @@ def choose_subjects(model: EncodingModel, subjects: Sequence[str]) -> EncodingMo
         if subject not in known:
             raise InputError(f"--subject {subject}: the model has voxels of {', '.join(known)}")
     kept = model.voxels["subject"].isin(list(subjects)).to_numpy()
-    readout = model.readout
-    fewer = Readout(readout.coefficients[:, kept], readout.intercept[kept], readout.feature_mean, readout.feature_scale)
-    return EncodingModel(model.space, fewer, model.voxels[kept], model.card)
+    return EncodingModel(model.space, model.readout.select(np.flatnonzero(kept)), model.voxels[kept], model.card)
 
 
 def write_cortex(given: Given, cache: FeatureCache | None, folder: Path, track: Track = iter) -> CortexView:

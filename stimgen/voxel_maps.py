@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Float, Int
 
-from stimgen.encoding_model import EncodingModel
+from stimgen.encoding_model import EncodingModel, Readout
+from stimgen.features import FeatureSpace
 from stimgen.judge import is_predictable
 from stimgen.roi_colors import NO_ROI
 
@@ -50,15 +50,15 @@ def map_voxels(model: EncodingModel, features: Float[np.ndarray, "images feature
     dead = sd <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
     z = np.where(dead, 0, (predicted - mean) / np.where(dead, 1, sd)).astype(np.float32)
     best = np.argsort(-z, axis=0, kind="stable")[:BEST].T
-    layer = np.where(dead, NOBODY, _find_layers(model, features))
+    layer = np.where(dead, NOBODY, prefer_layers(model.readout, features, model.space))
     return VoxelMaps(z, mean, np.where(dead, np.nan, sd), layer, np.where(dead[:, None], NOBODY, best))
 
 
-def _find_layers(model: EncodingModel, features: Float[np.ndarray, "images features"]) -> npt.NDArray[np.int64]:
-    """Return the layer whose part of each voxel's prediction covaries most with the whole."""
-    readout, of_feature = model.readout, model.space.layer_of_feature
+def prefer_layers(readout: Readout, features: Float[np.ndarray, "images features"], space: FeatureSpace) -> Int[np.ndarray, " voxels"]:
+    """Return the index of the layer whose part of each voxel's prediction covaries most with the whole (product measure)."""
+    of_feature = space.layer_of_feature
     standardized = (features - features.mean(axis=0)) / readout.feature_scale
-    columns = [np.flatnonzero(of_feature == number) for number in range(len(model.space.layers))]
+    columns = [np.flatnonzero(of_feature == number) for number in range(len(space.layers))]
     found = np.empty(len(readout.intercept), dtype=np.int64)
     for start in range(0, len(found), _VOXELS_AT_ONCE):
         batch = slice(start, start + _VOXELS_AT_ONCE)
