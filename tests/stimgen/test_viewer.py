@@ -124,6 +124,7 @@ def test_all_goes_by_keyboard(page):
 
 
 def test_a_link_to_an_image_opens_it(page, viewer):
+    page.wait_for_load_state("networkidle")  # thumbnails that are on their way would fail when the page is left
     page.goto("about:blank")
     page.goto(f"{(viewer / 'index.html').as_uri()}#condition=natural&image=naturalLO02")
     assert page.inner_text("#name") == "naturalLO02"
